@@ -1,0 +1,22 @@
+"""Knowledge distillation in wide neural networks: the paper's formulas, one module per idea."""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)  # float32 loses the small differences distillation lives on
+
+from kdlib.distillation import (  # noqa: E402
+    correction_logit,
+    distillation_loss,
+    effective_logit,
+    label_smoothing_logit,
+    split_threshold,
+)
+
+__version__ = "0.1.0"
+__all__ = [
+    "correction_logit",
+    "distillation_loss",
+    "effective_logit",
+    "label_smoothing_logit",
+    "split_threshold",
+]

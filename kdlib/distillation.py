@@ -1,0 +1,343 @@
+"""The distillation loss and the logit that minimises it, sample by sample (Section 2 of the paper).
+
+A student that is wide enough and trained for long enough fits every sample on its own, so its
+logit ends at the minimiser of that sample's loss: the *effective logit*. Everything the book
+computes downstream starts from it.
+
+Source: G. Ji and Z. Zhu, *Knowledge Distillation in Wide Neural Networks: Risk Bound, Data
+Efficiency and Imperfect Teacher*, NeurIPS 2020, Eq. 2 and Eq. 3.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jax.nn import log_sigmoid, sigmoid
+from jaxtyping import Array, ArrayLike, Float
+
+
+def distillation_loss(
+    z_s: Float[ArrayLike, "*n"],
+    z_t: Float[ArrayLike, "*n"],
+    y_g: Float[ArrayLike, "*n"],
+    *,
+    rho: Float[ArrayLike, "*n"],
+    T: Float[ArrayLike, "*n"],
+    mean: bool = True,
+) -> Float[Array, "*n"] | Float[Array, ""]:
+    r"""Distillation loss of student logits: a soft and a hard cross-entropy, mixed (Eq. 2).
+
+    .. math:: \ell = \rho\, H(\sigma(z_t/T), \sigma(z_s/T)) + (1-\rho)\, H(y_g, \sigma(z_s)),
+       \qquad H(p, q) = -p \log q - (1-p) \log(1-q).
+
+    The soft term carries **no factor** :math:`T^2`. Practice often multiplies it by
+    :math:`T^2` to keep the two gradients comparable; the paper does not, and neither do we.
+
+    Args:
+        z_s, z_t: student and teacher logits, finite.
+        y_g: ground-truth labels, 0 or 1.
+        rho: soft ratio in [0, 1]; 1 listens to the teacher alone, 0 to the labels alone.
+        T: temperature, positive.
+        mean: average over the samples (Eq. 2's loss) or return one loss per sample.
+
+    Returns:
+        The mean loss, or with ``mean=False`` an array of the arguments' broadcast shape.
+
+    Raises:
+        ValueError: an argument outside its domain, or shapes that do not broadcast.
+
+    >>> float(distillation_loss(0.0, 2.0, 1, rho=0.5, T=1.0).round(6))
+    0.693147
+    """
+    _require_logits(z_s=z_s, z_t=z_t)
+    _require_labels(y_g)
+    _require_mixture(rho, T)
+    z_s, z_t, y_g, rho, T = _broadcast(z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
+    loss = rho * _cross_entropy(sigmoid(z_t / T), z_s / T) + (1 - rho) * _cross_entropy(y_g, z_s)
+    return loss.mean() if mean else loss
+
+
+def _cross_entropy(p, z):
+    """H(p, sigma(z)), with logarithms that do not overflow: 1 - sigma(z) = sigma(-z)."""
+    return -p * log_sigmoid(z) - (1 - p) * log_sigmoid(-z)
+
+
+def effective_logit(
+    z_t: Float[ArrayLike, "*n"],
+    y_g: Float[ArrayLike, "*n"],
+    *,
+    rho: Float[ArrayLike, "*n"],
+    T: Float[ArrayLike, "*n"],
+) -> Float[Array, "*n"]:
+    r"""Logit at which a sample's distillation loss is smallest (Eq. 3).
+
+    The unique root :math:`\hat z` of
+
+    .. math:: \frac{\rho}{T}\,[\sigma(\hat z/T) - \sigma(z_t/T)]
+              + (1-\rho)\,[\sigma(\hat z) - y_g] = 0.
+
+    Args:
+        z_t: teacher logits, finite.
+        y_g: ground-truth labels, 0 or 1.
+        rho: soft ratio in [0, 1].
+        T: temperature, positive.
+
+    Returns:
+        Logits of the arguments' broadcast shape, within ``1e-12 * max(1, |z|)`` of the exact
+        root. Works under ``jit``, ``vmap`` and ``grad``; differentiable in ``z_t``, ``rho``
+        and ``T`` (forward and reverse) by the implicit function theorem, and constant in ``y_g``.
+
+    Limits:
+        ``rho = 1`` gives ``z_t`` exactly. ``rho = 0`` gives ``+inf`` or ``-inf``: a hard label
+        alone has no finite minimiser. ``T = 1`` has the closed form
+        :math:`\sigma(\hat z) = \rho\,\sigma(z_t) + (1-\rho)\,y_g`.
+
+    Raises:
+        ValueError: an argument outside its domain, or shapes that do not broadcast. Values that
+            are not known yet, under ``jit`` for example, are not checked.
+
+    >>> z = effective_logit([-2.0, 2.0], [1, 1], rho=0.5, T=1.0)   # a wrong and a right teacher
+    >>> print(z.round(4))
+    [0.2384 2.7562]
+    """
+    _require_logits(z_t=z_t)
+    _require_labels(y_g)
+    _require_mixture(rho, T)
+    z_t, y_g, rho, T = _broadcast(z_t=z_t, y_g=y_g, rho=rho, T=T)
+    # Flipping both classes flips both logits, z(z_t, 0) = -z(-z_t, 1): only y_g = 1 is solved.
+    flip = lax.stop_gradient(2 * y_g - 1)
+    return flip * _effective_logit_of_positive(flip * z_t, rho, T)
+
+
+def split_threshold(
+    *, rho: Float[ArrayLike, "*n"], T: Float[ArrayLike, "*n"]
+) -> Float[Array, "*n"]:
+    r"""Half-width of the split that hard labels open in the effective logit at ``z_t = 0``.
+
+    .. math:: t(\rho, T) = \hat z(0^+, 1),
+
+    so that a correct teacher's student never answers with a logit inside :math:`(-t, t)`.
+    At ``T = 1``, :math:`t = \log(2/\rho - 1)`. Domain, limits and errors are those of
+    :func:`effective_logit`: ``t = 0`` at ``rho = 1`` and ``inf`` at ``rho = 0``.
+
+    >>> float(split_threshold(rho=0.5, T=1.0).round(6))   # log 3
+    1.098612
+    """
+    return effective_logit(0.0, 1, rho=rho, T=T)
+
+
+def correction_logit(
+    z_t: Float[ArrayLike, "*n"], y_g: Float[ArrayLike, "*n"], *, T: Float[ArrayLike, "*n"]
+) -> Float[Array, "*n"]:
+    r"""First hard label's pull on the effective logit, per unit of hard ratio (Section 5).
+
+    .. math:: \delta z_h = \left.-\frac{\partial \hat z}{\partial \rho}\right|_{\rho=1}
+              = \frac{T^2\,[y_g - \sigma(z_t)]}{s\,(1-s)}, \qquad s = \sigma(z_t/T),
+
+    hence :math:`\hat z = z_t + (1-\rho)\,\delta z_h + O((1-\rho)^2)`. It always points at the
+    label. Beyond the range of float64 (``T < 1`` and a teacher that is wrong by hundreds of
+    units) it is ``inf`` of the right sign.
+
+    Args and errors as in :func:`effective_logit`.
+
+    >>> float(correction_logit(0.0, 1, T=5.0))   # 25 * (1/2) / (1/4)
+    50.0
+    """
+    _require_logits(z_t=z_t)
+    _require_labels(y_g)
+    _require_mixture(1.0, T)
+    z_t, y_g, T = _broadcast(z_t=z_t, y_g=y_g, T=T)
+    # y - sigma(z_t) = flip * sigma(-flip * z_t); logs keep the ratio of tiny numbers exact.
+    flip = 2 * y_g - 1
+    log_size = 2 * jnp.log(T) + log_sigmoid(-flip * z_t) - log_sigmoid(z_t / T) - log_sigmoid(-z_t / T)
+    return flip * jnp.exp(log_size)
+
+
+def label_smoothing_logit(
+    y_g: Float[ArrayLike, "*n"], *, epsilon: Float[ArrayLike, "*n"]
+) -> Float[Array, "*n"]:
+    r"""Logit that minimises cross-entropy against a smoothed label (Section 4.2).
+
+    .. math:: \hat z = (2 y_g - 1) \log(2/\varepsilon - 1), \qquad
+              \text{from } \sigma(\hat z) = (1-\varepsilon)\, y_g + \varepsilon/2.
+
+    With ``epsilon = rho`` it equals the effective logit of an undecided teacher (``z_t = 0``)
+    at ``T = 1``.
+
+    Args:
+        y_g: ground-truth labels, 0 or 1.
+        epsilon: smoothing in [0, 1]; 0 gives ``inf`` of the label's sign, 1 gives 0.
+
+    Raises:
+        ValueError: an argument outside its domain, or shapes that do not broadcast.
+
+    >>> print(label_smoothing_logit([0, 1], epsilon=0.5).round(6))
+    [-1.098612  1.098612]
+    """
+    _require_labels(y_g)
+    _require("epsilon", epsilon, "lie in [0, 1]", lambda e: (0 <= e) & (e <= 1), _RATIO_REMEDY)
+    y_g, epsilon = _broadcast(y_g=y_g, epsilon=epsilon)
+    # 2/epsilon - 1 as a ratio: the subtraction 2 - epsilon loses nothing.
+    return (2 * y_g - 1) * jnp.log((2 - epsilon) / epsilon)
+
+
+# --- Eq. 3, solved for y_g = 1 -----------------------------------------------------------------
+
+
+@jax.jit
+@jax.custom_jvp
+def _effective_logit_of_positive(z_t, rho, T):
+    """Root of Eq. 3 for ``y_g = 1``; arguments share one shape."""
+    # Below z_t = -750 T the teacher's sigma(z_t/T) is 0 in float64, so the equation is the same.
+    start = jnp.maximum(z_t, -750 * T)
+    mixed = (0 < rho) & (rho < 1)
+    root = start + T * _excess(start, jnp.where(mixed, rho, 0.5), T)
+    return jnp.select([mixed, rho == 1, rho == 0], [root, z_t, jnp.inf], jnp.nan)
+
+
+def _excess(z_t, rho, T):
+    """The root's distance from the teacher in units of T: x = (z - z_t) / T > 0.
+
+    Factor sigma(z/T) - sigma(z_t/T) = sigma(z/T) sigma(-z_t/T) (1 - e^-x), and take the logarithm
+    of both sides of Eq. 3. With softplus(v) = log(1 + e^v), the root x of the increasing function
+
+        F(x) = log(1 - e^-x) + softplus(z) - softplus(-z/T) - c,        z = z_t + T x,
+        c    = log(T (1-rho) / rho) + softplus(z_t/T),
+
+    is found by Halley's method, kept inside a bracket. F is smooth where Eq. 3 itself is flat to
+    the last bit, which is what lets rho go down to 1e-300 and |z_t| up to 1e3 and beyond.
+    """
+    c = jnp.log(T) + jnp.log1p(-rho) - jnp.log(rho) + _softplus(z_t / T)
+
+    # F(far) >= 0: for x >= log 2, F(x) >= -log 2 + z - softplus(-z_t/T) - c.
+    log_2 = np.log(2)
+    far = log_2 + jnp.maximum(c + log_2 + _softplus(-z_t / T) - z_t, 0) / T
+
+    # softplus(z) >= softplus(z_t) turns F = 0 into a linear equation for e^-x. Its root, where
+    # there is one, is an upper bound, and tight while z stays on the teacher's side.
+    log_q = c - _softplus(z_t)
+    q = jnp.exp(jnp.minimum(log_q, 0))
+    near = jnp.where(log_q < 0, jnp.log1p(q * (1 + jnp.exp(-z_t / T)) / (1 - q)), jnp.inf)
+
+    # Once z > 0, F is about log((1 - e^-x) e^(T x)) + z_t - c: Lambert's W for small x, else linear.
+    v = jnp.minimum(_softplus(jnp.log(T) + c - z_t), 1e300)
+    lambert = v * (1 - jnp.log1p(v) / (2 + v))
+    crossed = jnp.maximum(lambert, c - z_t) / T
+
+    smallest = 1e-300
+    guess = jnp.maximum(jnp.minimum(jnp.minimum(near, crossed), far), smallest)
+
+    def halley(state):
+        x, low, high, _, steps = state
+        z = z_t + T * x
+        e, e_z, e_zT = jnp.exp(-x), jnp.exp(-jnp.abs(z)), jnp.exp(-jnp.abs(z) / T)
+        # 1 - e^-x with full relative accuracy (Kahan's formula: XLA's expm1 costs six times more).
+        rise = jnp.where(x > 1, 1 - e, jnp.where(e == 1, x, (e - 1) * x / jnp.log1p(e - 1)))
+        s_z = jnp.where(z > 0, 1, e_z) / (1 + e_z)  # sigma(z)
+        s_zT = jnp.where(z > 0, e_zT, 1) / (1 + e_zT)  # sigma(-z/T)
+        # F, F' and F'':
+        f = jnp.log(rise * (1 + e_z) / (1 + e_zT)) + jnp.maximum(z, 0) + jnp.minimum(z, 0) / T - c
+        slope = e / rise + T * s_z + s_zT
+        bend = -e / rise**2 + T**2 * s_z * (1 - s_z) - s_zT * (1 - s_zT)
+
+        low, high = jnp.where(f < 0, x, low), jnp.where(f < 0, high, x)
+        newton = f / slope
+        new = x - newton / (1 - newton * bend / (2 * slope))
+        new = jnp.where((low <= new) & (new <= high), new, (low + high) / 2)
+        # Halley's error is cubed at each step: after a step of 1e-5 it is below the last bit.
+        change = jnp.abs(new - x)
+        moving = (change > 1e-5 * x) & (T * change > 1e-17 * (1 + jnp.abs(z_t)))
+        return new, low, high, moving.any(), steps + 1
+
+    state = guess, jnp.zeros_like(guess), jnp.maximum(far, smallest), True, 0
+    return lax.while_loop(lambda s: s[3] & (s[4] < 100), halley, state)[0]
+
+
+@partial(_effective_logit_of_positive.__wrapped__.defjvp, symbolic_zeros=True)
+def _effective_logit_jvp(primals, tangents):
+    """Implicit function theorem on F of `_excess`, written so that no ratio becomes 0/0.
+
+    With e = exp(-x) and D = e + (1-e) (sigma(-z/T) + T sigma(z)) > 0:
+
+        dz/dz_t = [e + (1-e) sigma(z_t/T)] / D
+        dz/drho = -T^2 sigma(-z) / [rho^2 sigma(-z_t/T) sigma(z/T)] / D
+        dz/dT   = [x e + (1-e) (1 + (z/T) sigma(-z/T) - (z_t/T) sigma(z_t/T))] / D
+
+    At rho = 0 the root is infinite: dz/dz_t and dz/dT are the limits, dz/drho is -inf.
+    """
+    z_t, rho, T = primals
+    z = _effective_logit_of_positive(z_t, rho, T)
+    finite = jnp.isfinite(z)
+    z_finite = jnp.where(finite, z, 0)
+    x = jnp.where(finite, z_finite - z_t, 0) / T
+    e = jnp.where(finite, jnp.exp(-x), 0)
+    s_z = jnp.where(finite, sigmoid(z_finite), 1)
+    s_zT = jnp.where(finite, sigmoid(-z_finite / T), 0)
+    D = e + (1 - e) * (s_zT + T * s_z)
+
+    partials = (
+        lambda: (e + (1 - e) * sigmoid(z_t / T)) / D,
+        lambda: jnp.where(
+            finite,
+            -jnp.exp(2 * jnp.log(T / rho) + log_sigmoid(-z_finite)
+                     - log_sigmoid(-z_t / T) - log_sigmoid(z_finite / T)) / D,
+            -jnp.inf,
+        ),
+        lambda: (x * e + (1 - e) * (1 + z_finite / T * s_zT - z_t / T * sigmoid(z_t / T))) / D,
+    )
+    # A direction that is not asked for is not computed: dz/drho may be infinite where the others
+    # are not, and inf * 0 would spoil them.
+    moved = [d() * t for d, t in zip(partials, tangents) if not isinstance(t, SymbolicZero)]
+    return z, sum(moved, jnp.zeros_like(z))
+
+
+def _softplus(v):
+    """log(1 + e^v); jax.nn.softplus also treats NaN, at four times the cost."""
+    return jnp.maximum(v, 0) + jnp.log1p(jnp.exp(-jnp.abs(v)))
+
+
+# --- Checks at the public boundary -------------------------------------------------------------
+
+_RATIO_REMEDY = "give a fraction, such as 0.9 for 90 %"
+
+
+def _require(name, value, rule, holds, remedy):
+    """Raise a ValueError that states the rule, the value received and the remedy."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numeric, got {value!r}: {remedy}") from None
+    bad = array[~holds(array)]
+    if bad.size:
+        more = f" (and {bad.size - 1} more)" if bad.size > 1 else ""
+        raise ValueError(f"{name} must {rule}, got {bad.flat[0]:g}{more}: {remedy}")
+
+
+def _require_logits(**logits):
+    for name, z in logits.items():
+        _require(name, z, "be finite", np.isfinite, "remove or repair those samples first")
+
+
+def _require_labels(y_g):
+    _require("y_g", y_g, "be 0 or 1", lambda y: (y == 0) | (y == 1), "encode the two classes as 0 and 1")
+
+
+def _require_mixture(rho, T):
+    _require("rho", rho, "lie in [0, 1]", lambda r: (0 <= r) & (r <= 1), _RATIO_REMEDY)
+    _require("T", T, "be positive and finite", lambda t: (0 < t) & (t < np.inf),
+             "T = 1 leaves the logits as they are, T > 1 softens them")
+
+
+def _broadcast(**named):
+    """The arguments as float64 arrays of one shape."""
+    arrays = [jnp.asarray(value, float) for value in named.values()]
+    try:
+        return jnp.broadcast_arrays(*arrays)
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(named, arrays))
+        raise ValueError(f"shapes must broadcast, got {shapes}: give one value per sample, or a scalar") from None

@@ -1,0 +1,218 @@
+"""Eq. 2 and Eq. 3 against independent oracles: mpmath at 60 digits, scipy, closed forms."""
+
+import jax
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from tolerances import DERIVATIVE, LOGIT, ROUNDING
+
+from kdlib import (
+    correction_logit,
+    distillation_loss,
+    effective_logit,
+    label_smoothing_logit,
+    split_threshold,
+)
+
+z_t_s = st.floats(-1e3, 1e3)
+labels = st.sampled_from([0, 1])
+temperatures = st.floats(np.log(0.05), np.log(1e3)).map(lambda u: float(np.exp(u)))
+soft_ratios = st.one_of(
+    st.floats(1e-3, 1 - 1e-3),
+    st.floats(-300, -3).map(lambda u: 10.0**u),
+    st.floats(-15, -3).map(lambda u: 1 - 10.0**u),
+)
+
+
+def sigma(v):
+    return 1 / (1 + mp.exp(-v))
+
+
+def root_of_eq_3(z_t, y_g, rho, T):
+    """Eq. 3 as it is written, by bisection on log |z - z_t|, with digits to spare."""
+    digits = 60 + int(max(abs(z_t), abs(z_t) / T) / 2 + abs(np.log10(rho)))
+    with mp.workdps(digits):
+        z_t, rho, T = mp.mpf(z_t), mp.mpf(rho), mp.mpf(T)
+        towards = 2 * y_g - 1
+
+        def slope_of_loss(u):
+            z = z_t + towards * mp.exp(u)
+            return rho / T * (sigma(z / T) - sigma(z_t / T)) + (1 - rho) * (sigma(z) - y_g)
+
+        low, high = mp.mpf(-2500), mp.log(3000 + 60 * T + 2 * abs(z_t) + abs(z_t / T))
+        assert towards * slope_of_loss(low) < 0 < towards * slope_of_loss(high)
+        while high - low > 1e-22:
+            middle = (low + high) / 2
+            low, high = (middle, high) if towards * slope_of_loss(middle) < 0 else (low, middle)
+        return z_t + towards * mp.exp(low)
+
+
+def check_against_mpmath(z_t, y_g, rho, T):
+    exact = root_of_eq_3(z_t, y_g, rho, T)
+    error = abs(mp.mpf(float(effective_logit(z_t, y_g, rho=rho, T=T))) - exact)
+    assert error <= LOGIT * max(1, abs(exact))
+
+
+@settings(max_examples=150, deadline=None)
+@given(z_t_s, labels, soft_ratios, temperatures)
+def test_effective_logit_is_the_root_anywhere(z_t, y_g, rho, T):
+    check_against_mpmath(z_t, y_g, rho, T)
+
+
+@pytest.mark.parametrize("y_g", [0, 1])
+@pytest.mark.parametrize("z_t", [-1e3, -8.0, 0.0, 1e-3, 1e3])
+@pytest.mark.parametrize("rho", [1e-300, 0.5, 1 - 1e-15])
+@pytest.mark.parametrize("T", [0.05, 1.0, 5.0, 1e3])
+def test_effective_logit_is_the_root_at_the_corners(z_t, y_g, rho, T):
+    check_against_mpmath(z_t, y_g, rho, T)
+
+
+def test_effective_logit_minimises_the_loss():
+    """Eq. 3 is the derivative of Eq. 2: a finite step either way costs more."""
+    z_t, y_g = np.meshgrid(np.linspace(-9, 9, 19), [0, 1])
+    for rho, T in [(0.05, 5.0), (0.5, 1.0), (0.9, 0.3)]:
+        loss = lambda z: distillation_loss(z, z_t, y_g, rho=rho, T=T, mean=False)
+        best = effective_logit(z_t, y_g, rho=rho, T=T)
+        assert (loss(best) < loss(best - 0.01)).all() and (loss(best) < loss(best + 0.01)).all()
+
+
+@given(st.floats(-30, 30), labels, st.floats(0.01, 1))
+def test_closed_form_at_temperature_one(z_t, y_g, rho):
+    # Compare the student's probability of the *wrong* class, which keeps its digits.
+    flip = 2 * y_g - 1
+    wrong = expit(-flip * float(effective_logit(z_t, y_g, rho=rho, T=1.0)))
+    assert wrong == pytest.approx(rho * expit(-flip * z_t), rel=100 * ROUNDING)
+
+
+def test_limits_in_rho():
+    z_t = np.array([-1e3, -2.0, 0.0, 1e-9, 1e3])
+    assert (effective_logit(z_t, 1, rho=1.0, T=3.0) == z_t).all()
+    assert (effective_logit(z_t, 1, rho=0.0, T=3.0) == np.inf).all()
+    assert (effective_logit(z_t, 0, rho=0.0, T=3.0) == -np.inf).all()
+    assert split_threshold(rho=1.0, T=3.0) == 0
+    assert split_threshold(rho=0.0, T=3.0) == np.inf
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), labels,
+       st.floats(0, 1), st.floats(1e-3, 1e6))
+def test_no_valid_input_gives_nan(z_t, y_g, rho, T):
+    assert not np.isnan(effective_logit(z_t, y_g, rho=rho, T=T))
+    assert not np.isnan(correction_logit(z_t, y_g, T=T))
+
+
+def derivatives_by_mpmath(z_t, y_g, rho, T):
+    """dz/d(z_t, rho, T) = -l_{z.} / l_{zz}, from Eq. 3 differentiated numerically at high precision."""
+    z = root_of_eq_3(z_t, y_g, rho, T)
+    with mp.workdps(120):
+        slope = lambda z, z_t, rho, T: (
+            rho / T * (sigma(z / T) - sigma(z_t / T)) + (1 - rho) * (sigma(z) - y_g))
+        at = (z, mp.mpf(z_t), mp.mpf(rho), mp.mpf(T))
+        order = lambda i: tuple(int(i == j) for j in range(4))
+        curvature = mp.diff(slope, at, order(0))
+        return [float(-mp.diff(slope, at, order(i)) / curvature) for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("z_t, y_g, rho, T", [
+    (-8.0, 1, 0.5, 5.0), (3.0, 1, 0.05, 5.0), (2.0, 0, 0.9, 0.3), (-2.0, 0, 0.999999, 2.0),
+    (0.0, 1, 1e-6, 20.0), (40.0, 0, 0.3, 4.0),
+])
+def test_derivatives_forward_and_reverse(z_t, y_g, rho, T):
+    f = lambda *args: effective_logit(args[0], y_g, rho=args[1], T=args[2])
+    exact = derivatives_by_mpmath(z_t, y_g, rho, T)
+    for derivative in (jax.grad, jax.jacfwd):
+        assert np.allclose(derivative(f, (0, 1, 2))(z_t, rho, T), exact, rtol=DERIVATIVE, atol=DERIVATIVE)
+
+
+def test_derivatives_at_the_ends_of_rho():
+    f = lambda z, rho, T: effective_logit(z, 1, rho=rho, T=T)
+    at_one = jax.grad(f, (0, 1, 2))(-3.0, 1.0, 5.0)
+    assert np.allclose(at_one, [1, -correction_logit(-3.0, 1, T=5.0), 0], rtol=ROUNDING, atol=0)
+    by_z_t, by_rho, by_T = jax.grad(f, (0, 1, 2))(-3.0, 0.0, 5.0)
+    nearly = jax.grad(f, (0, 1, 2))(-3.0, 1e-250, 5.0)
+    assert by_rho == -np.inf and np.allclose([by_z_t, by_T], [nearly[0], nearly[2]], rtol=1e-9)
+
+
+@pytest.mark.parametrize("z_t", [-1e3, 900.0])
+def test_gradient_in_z_t_is_finite_where_eq_3_underflows(z_t):
+    for rho, T in [(1.0, 0.05), (0.5, 1.0), (1e-300, 1e3)]:
+        assert np.isfinite(jax.grad(lambda z: effective_logit(z, 1, rho=rho, T=T))(z_t))
+
+
+def test_second_derivative():
+    f = lambda z: effective_logit(z, 1, rho=0.5, T=5.0)
+    h = 1e-4
+    difference = (jax.grad(f)(-8.0 + h) - jax.grad(f)(-8.0 - h)) / (2 * h)
+    assert jax.hessian(f)(-8.0) == pytest.approx(difference, rel=1e-6)
+
+
+def test_jit_vmap_and_broadcasting_agree():
+    z_t, rho = np.linspace(-9, 9, 7), np.array([[0.2], [0.8]])
+    whole = effective_logit(z_t, 1, rho=rho, T=2.0)
+    f = lambda z, r: effective_logit(z, 1, rho=r, T=2.0)
+    rows = jax.jit(jax.vmap(jax.vmap(f, (0, None)), (None, 0)))(z_t, rho[:, 0])
+    assert whole.shape == (2, 7)
+    assert np.allclose(whole, rows, rtol=ROUNDING, atol=ROUNDING)
+
+
+@given(st.floats(-30, 30), st.floats(-30, 30), labels, st.floats(0, 1), st.floats(0.1, 30))
+def test_loss_is_eq_2_with_no_temperature_squared(z_s, z_t, y_g, rho, T):
+    def cross_entropy(p, q):
+        return -p * mp.log(q) - (1 - p) * mp.log(1 - q)
+
+    with mp.workdps(50):
+        z_s_, z_t_, T_ = mp.mpf(z_s), mp.mpf(z_t), mp.mpf(T)
+        exact = rho * cross_entropy(sigma(z_t_ / T_), sigma(z_s_ / T_))
+        exact += (1 - mp.mpf(rho)) * cross_entropy(mp.mpf(y_g), sigma(z_s_))
+    assert float(distillation_loss(z_s, z_t, y_g, rho=rho, T=T)) == pytest.approx(float(exact), rel=1e-12, abs=1e-14)
+
+
+def test_loss_per_sample_and_mean():
+    z_s, z_t, y_g = np.array([0.0, 1.0, -2.0]), np.array([1.0, -1.0, 3.0]), np.array([1, 0, 1])
+    each = distillation_loss(z_s, z_t, y_g, rho=0.3, T=2.0, mean=False)
+    assert each.shape == (3,)
+    assert float(distillation_loss(z_s, z_t, y_g, rho=0.3, T=2.0)) == pytest.approx(float(each.mean()))
+    assert np.isfinite(distillation_loss(1e4, -1e4, 0, rho=0.5, T=0.05))
+
+
+@given(z_t_s.filter(lambda z: abs(z) < 50), labels, st.floats(0.5, 20))
+def test_correction_logit_is_the_formula_of_section_5(z_t, y_g, T):
+    with mp.workdps(80):
+        s = sigma(mp.mpf(z_t) / T)
+        exact = float(mp.mpf(T) ** 2 * (y_g - sigma(mp.mpf(z_t))) / (s * (1 - s)))
+    assert float(correction_logit(z_t, y_g, T=T)) == pytest.approx(exact, rel=1e-12)
+
+
+@given(labels, st.floats(1e-12, 1))
+def test_label_smoothing_logit(y_g, epsilon):
+    assert float(label_smoothing_logit(y_g, epsilon=epsilon)) == pytest.approx(
+        logit((1 - epsilon) * y_g + epsilon / 2), rel=1e-4, abs=1e-9)
+    same = effective_logit(0.0, y_g, rho=epsilon, T=1.0)
+    assert float(label_smoothing_logit(y_g, epsilon=epsilon)) == pytest.approx(float(same), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: effective_logit(1.0, 1, rho=1.5, T=1.0), r"rho must lie in \[0, 1\], got 1.5: give a fraction"),
+    (lambda: effective_logit(1.0, 1, rho=np.nan, T=1.0), r"rho must lie in \[0, 1\], got nan"),
+    (lambda: effective_logit(1.0, 1, rho=0.5, T=0.0), "T must be positive and finite, got 0: T = 1 leaves"),
+    (lambda: effective_logit(1.0, 1, rho=0.5, T=-2), "T must be positive and finite, got -2"),
+    (lambda: effective_logit([1.0, np.nan, np.inf], 1, rho=0.5, T=1), r"z_t must be finite, got nan \(and 1 more\)"),
+    (lambda: effective_logit("one", 1, rho=0.5, T=1), "z_t must be numeric, got 'one': remove or repair"),
+    (lambda: effective_logit(1.0, -1, rho=0.5, T=1), "y_g must be 0 or 1, got -1: encode"),
+    (lambda: effective_logit(np.ones(3), np.ones(2), rho=0.5, T=1), r"shapes must broadcast, got z_t \(3,\), y_g \(2,\)"),
+    (lambda: distillation_loss(np.nan, 1.0, 1, rho=0.5, T=1), "z_s must be finite, got nan"),
+    (lambda: correction_logit(1.0, 1, T=0), "T must be positive"),
+    (lambda: label_smoothing_logit(1, epsilon=2), r"epsilon must lie in \[0, 1\], got 2"),
+    (lambda: split_threshold(rho=-0.1, T=1), r"rho must lie in \[0, 1\], got -0.1"),
+    (lambda: jax.jit(lambda z: effective_logit(z, 1, rho=1.5, T=1.0))(1.0), "rho must lie"),
+])
+def test_bad_input_names_the_rule_the_value_and_the_remedy(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_results_are_float64():
+    assert effective_logit(np.float32(1), 1, rho=0.5, T=1).dtype == jnp.float64

@@ -1,0 +1,6 @@
+"""The one table of tolerances. A number here is a promise to users, not a convenience."""
+
+LOGIT = 1e-12  # effective_logit against mpmath, absolute, times max(1, |z|)
+ROUNDING = 1e-13  # the same quantity by two float64 routes, relative
+DERIVATIVE = 1e-9  # implicit derivatives against mpmath's, relative
+BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
