@@ -1,0 +1,147 @@
+"""The ledger: a claim of the paper, a criterion set before measuring, the number, the verdict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+
+HOLDS = "holds"
+CONDITIONAL = "holds under a condition"
+FAILS = "does not hold as stated"
+
+# What the paper asserts, in our words: id -> (where, claim). A chapter that measures a claim adds it.
+CLAIMS = {
+    "2.2": ("Fig. 1", "Hard labels split the effective logit at z_t = 0; the split grows with the hard ratio."),
+    "2.3": ("Sec. 2", "Converged student logits are bigger than the teacher's: |z_eff| > |z_t|."),
+    "2.4": ("Fig. 1 right", "For T > 1, a higher temperature widens the split."),
+    "2.5": ("Fig. 1 right", "For T < 1, the curve forms a T-independent plateau."),
+    "4.11": ("Sec. 4.2", "Label smoothing ends at z = ±log(2/epsilon - 1), of the label's sign."),
+    "5.3": ("Sec. 5", "Where the teacher is wrong, hard labels move the student's logit towards the right side."),
+    "5.4": ("Sec. 5", "However wrong the teacher, the right class keeps a probability of at least 1 - rho."),
+    "5.5": ("Sec. 5", "If rho <= 1/2, the student is always right."),
+}
+
+
+@dataclass
+class _Entry:
+    criterion: str
+    met: Callable[[float], bool]
+    condition: str | None
+    results: dict = field(default_factory=dict)  # condition or None -> (value, error)
+    remark: str = ""
+
+    def passes(self, condition):
+        """Whether the criterion is met by the value and by both ends of its two-error interval."""
+        value, error = self.results[condition]
+        return all(bool(self.met(v)) for v in (value - 2 * error, value, value + 2 * error))
+
+    @property
+    def verdict(self):
+        if self.passes(None):
+            return HOLDS
+        if self.condition and self.passes(self.condition):
+            return CONDITIONAL
+        return FAILS
+
+
+class Ledger:
+    """Claims of one chapter, each with its criterion, measurement and verdict.
+
+    The order is enforced: a claim can be measured only after its criterion is set, and a
+    criterion cannot be changed afterwards. With a ``condition``, the claim is measured twice, as
+    stated and under the condition. The verdict is *holds* if the criterion is met as stated,
+    *holds under a condition* if it is met only there, else *does not hold as stated*.
+
+    >>> ledger = Ledger()
+    >>> ledger.expect("2.3", "smallest |z_eff| - |z_t| > 0", lambda gap: gap > 0, condition="teacher right")
+    >>> ledger.measure("2.3", -1.5)
+    >>> ledger.measure("2.3", 0.25, condition="teacher right")
+    >>> print(ledger)  # doctest: +NORMALIZE_WHITESPACE
+    2.3 (Sec. 2): holds under a condition
+        criterion: smallest |z_eff| - |z_t| > 0
+        as stated: -1.5
+        teacher right: 0.25
+    """
+
+    def __init__(self):
+        self._entries = {}
+
+    def expect(self, claim, criterion, met, *, condition=None):
+        """Set the criterion of a claim: words for the reader, and a predicate of the measured number.
+
+        Raises:
+            KeyError: the claim is not in ``CLAIMS``.
+            ValueError: its criterion is already set.
+        """
+        if claim not in CLAIMS:
+            raise KeyError(f"claim must be one of {', '.join(CLAIMS)}, got {claim!r}: add it to kdlib.claims.CLAIMS")
+        if claim in self._entries:
+            raise ValueError(f"the criterion of claim {claim} is already set: state each criterion once")
+        self._entries[claim] = _Entry(criterion, met, condition)
+
+    def measure(self, claim, value, error=0.0, *, condition=None, remark=""):
+        """Record a measured number and its standard error, as stated or under the condition.
+
+        Raises:
+            ValueError: no criterion is set, the condition is not the one set with it, the number
+                is NaN, or there is a measurement already.
+        """
+        entry = self._entries.get(claim)
+        if entry is None:
+            raise ValueError(f"claim {claim} has no criterion yet: call expect() before measure()")
+        if condition not in (None, entry.condition):
+            raise ValueError(f"the condition of claim {claim} must be {entry.condition!r}, got {condition!r}")
+        if condition in entry.results:
+            raise ValueError(f"claim {claim} is already measured: a measurement is recorded once")
+        value, error = float(value), float(error)
+        if value != value or error != error:
+            raise ValueError(f"the measurement of claim {claim} must be a number, got {value} ± {error}")
+        entry.results[condition] = value, error
+        entry.remark = remark or entry.remark
+
+    def _rows(self):
+        for claim, entry in self._entries.items():
+            missing = [c or "as stated" for c in {None: 0, entry.condition: 0} if c not in entry.results]
+            if missing:
+                raise ValueError(f"claim {claim} is not measured yet ({', '.join(missing)}): call measure()")
+            results = [(condition or "as stated", _number(*result)) for condition, result in entry.results.items()]
+            yield claim, *CLAIMS[claim], entry, results
+
+    def verdicts(self):
+        """Each claim's verdict, as a dictionary."""
+        return {claim: entry.verdict for claim, _, _, entry, _ in self._rows()}
+
+    def __repr__(self):
+        lines = []
+        for claim, where, _, entry, results in self._rows():
+            lines.append(f"{claim} ({where}): {entry.verdict}")
+            lines.append(f"    criterion: {entry.criterion}")
+            lines.extend(f"    {condition}: {number}" for condition, number in results)
+            if entry.remark:
+                lines.append(f"    remark: {entry.remark}")
+        return "\n".join(lines)
+
+    def _repr_html_(self):
+        body = []
+        for claim, where, statement, entry, results in self._rows():
+            only = len(results) == 1
+            measured = "<br>".join(
+                escape(number) if only else f"{escape(condition)}: {escape(number)}" for condition, number in results
+            )
+            verdict = f'<span class="verdict">{entry.verdict}</span>'
+            if entry.verdict == CONDITIONAL:
+                verdict += f": {escape(entry.condition)}"
+            if entry.remark:
+                verdict += f"<br>{escape(entry.remark)}"
+            cells = (
+                ("Claim", f"<b>{claim}</b> {escape(where)}"), ("It says", escape(statement)),
+                ("Criterion", escape(entry.criterion)), ("Measured", measured), ("Verdict", verdict),
+            )
+            body.append("<tr>" + "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in cells) + "</tr>")
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "It says", "Criterion", "Measured", "Verdict"))
+        return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+
+
+def _number(value, error):
+    if not error:
+        return f"{value:.3g}"
+    return f"{value:.3g} ± {error:.1g}"
