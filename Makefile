@@ -1,0 +1,57 @@
+# What a reader or a contributor runs. `make` alone lists it.
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
+
+.PHONY: help book test lab serve notebooks bench lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+book: $(INSTALLED) ## build the pages and print where they are
+	$(BIN)/jupyter-book build . -W -n --keep-going -q
+	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
+
+test: book ## build the book, then test everything: library, notebooks, pages in a browser
+	$(BIN)/python -m pytest tests kdlib
+
+lab: $(INSTALLED) ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab book
+
+serve: book ## build the pages and serve them
+	@echo "The book is at http://localhost:$(PORT)/ (Ctrl-C stops)"
+	@$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
+
+notebooks: $(INSTALLED) ## run the chapters in place, refreshing the outputs that are compared
+	$(BIN)/python book/run.py
+
+bench: book ## measure the speeds that are promised
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit; echo; done
+
+# Reads the current lock for versions to keep, but need not install it.
+lock: $(BIN)/uv ## resolve requirements.txt anew from pyproject.toml
+	echo '-e .[book,dev]' | $(BIN)/uv pip compile - --universal --fork-strategy fewest --python-version 3.11 \
+		--no-annotate --no-emit-index-url --custom-compile-command 'make lock' -q -o requirements.txt
+
+clean: ## remove the pages, the environment and all caches
+	rm -rf _build .venv .pytest_cache .ruff_cache .hypothesis
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.txt | $(BIN)/pip
+	@echo "Installing the packages of requirements.txt"
+	@$(PIP_INSTALL) --no-deps -r requirements.txt
+	@touch $@
+
+$(BIN)/uv: | $(BIN)/pip
+	@$(PIP_INSTALL) uv
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "The book needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of them." \
+			"Name one that is: make book PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { \
+		echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu, install the package for it:" \
+			"sudo apt install python3-venv" >&2; rm -rf .venv; exit 1; }

@@ -1,0 +1,66 @@
+"""The ledger: criteria come first, and the verdict is the numbers' alone."""
+
+import pytest
+
+from kdlib.claims import CONDITIONAL, FAILS, HOLDS, Ledger
+
+positive = lambda value: value > 0
+
+
+def ledger_with(**measurement):
+    ledger = Ledger()
+    ledger.expect("2.3", "gap > 0", positive, condition=measurement.pop("condition", None))
+    ledger.measure("2.3", **measurement)
+    return ledger
+
+
+@pytest.mark.parametrize("as_stated, under_condition, verdict", [
+    (1.0, 1.0, HOLDS),
+    (-1.0, 1.0, CONDITIONAL),
+    (-1.0, -1.0, FAILS),
+])
+def test_verdict(as_stated, under_condition, verdict):
+    ledger = ledger_with(value=as_stated, condition="T >= 1")
+    ledger.measure("2.3", under_condition, condition="T >= 1")
+    assert ledger.verdicts() == {"2.3": verdict}
+
+
+@pytest.mark.parametrize("error, verdict", [(0.4, HOLDS), (0.6, FAILS)])
+def test_criterion_must_hold_over_two_standard_errors(error, verdict):
+    ledger = ledger_with(value=1.0, error=error)
+    assert ledger.verdicts() == {"2.3": verdict}
+    assert f"1 ± {error}" in repr(ledger)
+
+
+@pytest.mark.parametrize("step, error, message", [
+    (lambda ledger: ledger.measure("2.4", 1.0), ValueError, r"call expect\(\) before measure\(\)"),
+    (lambda ledger: ledger.expect("2.3", "gap > -9", positive), ValueError, "already set"),
+    (lambda ledger: ledger.measure("2.3", 2.0), ValueError, "already measured"),
+    (lambda ledger: ledger.measure("2.3", 2.0, condition="T < 1"), ValueError, "must be None, got 'T < 1'"),
+    (lambda ledger: ledger.expect("9.9", "gap > 0", positive), KeyError, "add it to kdlib.claims.CLAIMS"),
+])
+def test_order_is_enforced(step, error, message):
+    with pytest.raises(error, match=message):
+        step(ledger_with(value=1.0))
+
+
+@pytest.mark.parametrize("number", [{"value": float("nan")}, {"value": 1.0, "error": float("nan")}])
+def test_a_measurement_is_a_number(number):
+    with pytest.raises(ValueError, match="must be a number"):
+        ledger_with(**number)
+
+
+@pytest.mark.parametrize("show", [repr, Ledger.verdicts, Ledger._repr_html_])
+def test_no_verdict_before_every_measurement(show):
+    with pytest.raises(ValueError, match=r"2.3 is not measured yet \(T >= 1\)"):
+        show(ledger_with(value=1.0, condition="T >= 1"))
+
+
+def test_html_is_escaped():
+    ledger = Ledger()
+    ledger.expect("2.3", "|z| < 3 & more", positive, condition="T < 1")
+    ledger.measure("2.3", -1.0)
+    ledger.measure("2.3", 1.0, condition="T < 1", remark="<b>bold</b>")
+    html = ledger._repr_html_()
+    for text in ("|z| &lt; 3 &amp; more", "T &lt; 1", "&lt;b&gt;bold&lt;/b&gt;"):
+        assert text in html

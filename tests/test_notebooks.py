@@ -1,0 +1,112 @@
+"""The book's notebooks: their printed numbers, their parameters, and that a wrong number is noticed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+BOOK = Path(__file__).parents[1] / "book"
+NOTEBOOKS = {path.stem: path for path in sorted(BOOK.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts}
+CHECKED = "nbval-check-output"
+
+# Settings that must change what a notebook prints, and settings that must stop it, with the message.
+OTHER = {
+    "02_problem_setup": {"rho": 0.3, "T": 2},
+}
+REFUSED = {
+    "02_problem_setup": {
+        "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
+        "T must be positive and finite, got 0": {"T": 0},
+    },
+}
+
+each_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
+
+
+def code_cells(notebook, tag=None):
+    cells = (cell for cell in notebook.cells if cell.cell_type == "code")
+    return [cell for cell in cells if tag is None or tag in cell.metadata.get("tags", [])]
+
+
+def printed(notebook):
+    """Each code cell's printed text."""
+    streams = ([o.text for o in cell.outputs if o.output_type == "stream"] for cell in code_cells(notebook))
+    return list(map("".join, streams))
+
+
+def run(*command, cwd, timeout=300):
+    command = [sys.executable, "-m", *map(str, command)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+
+
+def compare(path):
+    """nbval's comparison of a copy, away from the settings of this project's own tests."""
+    options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "--no-header", "-q"]
+    return run("pytest", "-c", os.devnull, "--rootdir", path.parent, *options, path, cwd=path.parent)
+
+
+def papermill(name, tmp_path, parameters, **limits):
+    """The process that ran a copy, and the notebook that it wrote."""
+    arguments = [word for item in parameters.items() for word in ("-p", *item)]
+    output = tmp_path / "out.ipynb"
+    result = run("papermill", NOTEBOOKS[name], output, *arguments, "--no-progress-bar", cwd=tmp_path, **limits)
+    written = nbformat.read(output, as_version=4)
+    nbformat.validate(written)
+    return result, written
+
+
+def test_every_notebook_has_settings_to_try():
+    assert set(OTHER) == set(REFUSED) == set(NOTEBOOKS)
+
+
+@each_notebook
+def test_stored_outputs_are_those_that_are_compared(name):
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    cells, checked = code_cells(notebook), code_cells(notebook, CHECKED)
+    assert checked and all(cell.outputs for cell in checked)
+    assert [cell.id for cell in cells if cell.outputs] == [cell.id for cell in checked]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert len(code_cells(notebook, "parameters")) == 1
+
+
+@each_notebook
+def test_notebook_prints_what_it_says(name, tmp_path):
+    result = compare(Path(shutil.copy(NOTEBOOKS[name], tmp_path)))
+    assert result.returncode == 0, result.stdout
+
+
+@each_notebook
+def test_a_changed_number_and_a_lost_output_are_noticed(name, tmp_path):
+    """Guards the guard: nbval itself must fail, in the two cells that were tampered with."""
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    changed, lost = [cell for cell in code_cells(notebook, CHECKED) if cell.outputs[0].output_type == "stream"][:2]
+    changed.outputs[0].text = re.sub(r"\d", lambda digit: str(9 - int(digit[0])), changed.outputs[0].text, count=1)
+    lost.outputs = []
+    nbformat.write(notebook, tmp_path / "tampered.ipynb")
+    result = compare(tmp_path / "tampered.ipynb")
+    failed = re.findall(r"^FAILED .*::Cell (\d+)", result.stdout, re.MULTILINE)
+    assert failed == [str(code_cells(notebook).index(cell)) for cell in (changed, lost)], result.stdout
+
+
+@each_notebook
+def test_other_parameters_change_what_is_printed(name, tmp_path):
+    default, at_default = papermill(name, tmp_path, {})
+    other, at_other = papermill(name, tmp_path, OTHER[name])
+    assert default.returncode == other.returncode == 0, default.stderr + other.stderr
+    # At other settings papermill puts a cell of its own after the parameters.
+    at_other.cells = [cell for cell in at_other.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    assert printed(at_other) != printed(at_default)
+
+
+@pytest.mark.parametrize("name, message", [(name, message) for name in REFUSED for message in REFUSED[name]])
+def test_bad_parameters_stop_the_run_with_the_remedy(name, message, tmp_path):
+    result, written = papermill(name, tmp_path, REFUSED[name][message], timeout=30)
+    assert result.returncode != 0
+    assert message in result.stderr
+    errors = [output.evalue for cell in code_cells(written) for output in cell.outputs if output.output_type == "error"]
+    assert len(errors) == 1 and message in errors[0]
