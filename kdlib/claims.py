@@ -121,24 +121,18 @@ class Ledger:
         return "\n".join(lines)
 
     def _repr_html_(self):
-        body = []
+        rows = []
         for claim, where, statement, entry, results in self._rows():
-            only = len(results) == 1
-            measured = "<br>".join(
-                escape(number) if only else f"{escape(condition)}: {escape(number)}" for condition, number in results
+            measured = "".join(f"<div>{escape(condition)}: <b>{escape(number)}</b></div>" for condition, number in results)
+            condition = f": {escape(entry.condition)}" if entry.verdict == CONDITIONAL else ""
+            rows.append(
+                f'<tr><th scope="row">{claim}</th>'
+                f"<td>{escape(statement)} <i>{escape(where)}</i></td>"
+                f"<td><div>{escape(entry.criterion)}</div>{measured}</td>"
+                f"<td><b>{entry.verdict}</b>{condition}<div>{escape(entry.remark)}</div></td></tr>"
             )
-            verdict = f'<span class="verdict">{entry.verdict}</span>'
-            if entry.verdict == CONDITIONAL:
-                verdict += f": {escape(entry.condition)}"
-            if entry.remark:
-                verdict += f"<br>{escape(entry.remark)}"
-            cells = (
-                ("Claim", f"<b>{claim}</b> {escape(where)}"), ("It says", escape(statement)),
-                ("Criterion", escape(entry.criterion)), ("Measured", measured), ("Verdict", verdict),
-            )
-            body.append("<tr>" + "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in cells) + "</tr>")
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "It says", "Criterion", "Measured", "Verdict"))
-        return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "The paper says", "Criterion and measurement", "Verdict"))
+        return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _number(value, error):
