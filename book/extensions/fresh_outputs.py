@@ -1,8 +1,9 @@
-"""Sphinx extension: a change of the library re-executes the book.
+"""Sphinx extension: a change of the library, the lock or the book's assets rebuilds every page.
 
-Notebook outputs are cached by the notebooks' own code, which does not see an edit of kdlib. Here
-the cache's folder and one configuration value carry a digest of the library and the lock, so an
-edit finds an empty cache and every page is read again.
+Notebook outputs are cached by the notebooks' own code, which does not see an edit of kdlib; and
+Sphinx copies no style sheet as long as no page has changed. Here the cache's folder and one
+configuration value carry a digest of those files, so an edit finds an empty cache, and every page
+is read again.
 """
 
 from hashlib import sha256
@@ -11,17 +12,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def library_digest():
-    files = sorted(p for p in (ROOT / "kdlib").rglob("*") if p.suffix in {".py", ".js", ".css"})
+def source_digest():
+    folders = ROOT / "kdlib", ROOT / "book" / "assets", ROOT / "book" / "vendor"
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
     digest = sha256()
-    for path in [*files, ROOT / "requirements.txt"]:
+    for path in sorted([*files, ROOT / "requirements.txt"]):
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def setup(app):
-    digest = library_digest()
-    app.add_config_value("library_digest", digest, "env")
+    digest = source_digest()
+    app.add_config_value("source_digest", digest, "env")
     cache = Path(app.outdir).parent / ".jupyter_cache" / digest
     app.connect(
         "config-inited",

@@ -1,0 +1,18 @@
+// Three things that the theme and its extensions leave undone for assistive technology.
+addEventListener("DOMContentLoaded", () => {
+  // The sidebar, with the logo and the search field, is outside every landmark.
+  const sidebar = document.querySelector(".bd-sidebar-primary");
+  sidebar?.setAttribute("role", "complementary");
+  sidebar?.setAttribute("aria-label", "The book");
+
+  // The bibliography's list has entries of a role that ARIA has withdrawn.
+  for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.setAttribute("role", "listitem");
+
+  // Code that was folded when the theme looked for code that scrolls: let the keyboard scroll it.
+  const reach = () => {
+    for (const code of document.querySelectorAll("article pre"))
+      code.tabIndex = code.scrollWidth > code.clientWidth ? 0 : -1;
+  };
+  document.addEventListener("toggle", reach, true);
+  document.addEventListener("click", () => requestAnimationFrame(reach));
+});
