@@ -123,7 +123,7 @@ class Ledger:
     def _repr_html_(self):
         rows = []
         for claim, where, statement, entry, results in self._rows():
-            measured = "".join(f"<div>{escape(condition)}: <b>{escape(number)}</b></div>" for condition, number in results)
+            measured = "".join(f"<div>{escape(under)}: <b>{escape(number)}</b></div>" for under, number in results)
             condition = f": {escape(entry.condition)}" if entry.verdict == CONDITIONAL else ""
             rows.append(
                 f'<tr><th scope="row">{claim}</th>'
@@ -131,7 +131,8 @@ class Ledger:
                 f"<td><div>{escape(entry.criterion)}</div>{measured}</td>"
                 f"<td><b>{entry.verdict}</b>{condition}<div>{escape(entry.remark)}</div></td></tr>"
             )
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "The paper says", "Criterion and measurement", "Verdict"))
+        names = "Claim", "The paper says", "Criterion and measurement", "Verdict"
+        head = "".join(f'<th scope="col">{name}</th>' for name in names)
         return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 

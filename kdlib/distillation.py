@@ -176,7 +176,7 @@ def label_smoothing_logit(
     [-1.098612  1.098612]
     """
     _require_labels(y_g)
-    _require("epsilon", epsilon, "lie in [0, 1]", lambda e: (0 <= e) & (e <= 1), _RATIO_REMEDY)
+    _require("epsilon", epsilon, "lie in [0, 1]", lambda e: (e >= 0) & (e <= 1), _RATIO_REMEDY)
     y_g, epsilon = _broadcast(y_g=y_g, epsilon=epsilon)
     # 2/epsilon - 1 as a ratio: the subtraction 2 - epsilon loses nothing.
     return (2 * y_g - 1) * jnp.log((2 - epsilon) / epsilon)
@@ -197,7 +197,7 @@ def _effective_logit_of_positive(z_t, rho, T):
     """Root of Eq. 3 for ``y_g = 1``; arguments share one shape or are scalars."""
     # Below z_t = -750 T the teacher's sigma(z_t/T) is 0 in float64, so the equation is the same.
     start = jnp.maximum(z_t, -750 * T)
-    mixed = (0 < rho) & (rho < 1)
+    mixed = (rho > 0) & (rho < 1)
     root = start + T * _excess(start, jnp.where(mixed, rho, 0.5), T)
     return jnp.select([mixed, rho == 1, rho == 0], [root, z_t, jnp.inf], jnp.nan)
 
@@ -295,7 +295,7 @@ def _effective_logit_jvp(primals, tangents):
     )
     # A direction that is not asked for is not computed: dz/drho may be infinite where the others
     # are not, and inf * 0 would spoil them.
-    moved = [d() * t for d, t in zip(partials, tangents) if not isinstance(t, SymbolicZero)]
+    moved = [d() * t for d, t in zip(partials, tangents, strict=True) if not isinstance(t, SymbolicZero)]
     return z, sum(moved, jnp.zeros_like(z))
 
 
@@ -333,8 +333,8 @@ def _require_labels(y_g):
 
 
 def _require_mixture(rho, T):
-    _require("rho", rho, "lie in [0, 1]", lambda r: (0 <= r) & (r <= 1), _RATIO_REMEDY)
-    _require("T", T, "be positive and finite", lambda t: (0 < t) & (t < np.inf),
+    _require("rho", rho, "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), _RATIO_REMEDY)
+    _require("T", T, "be positive and finite", lambda t: (t > 0) & (t < np.inf),
              "T = 1 leaves the logits as they are, T > 1 softens them")
 
 

@@ -91,9 +91,6 @@ def opened(browser, site, path, *, stored=None, viewport=DESKTOP, **settings):
         context.on("response", lambda r: r.status < 400 or troubles.append(f"{r.status}: {r.url}"))
         context.on("weberror", lambda e: troubles.append(f"script: {e.error}"))
         context.on("console", lambda m: m.type == "error" and troubles.append(f"console: {m.text}"))
-        for key, value in (stored or {}).items():
-            # Not in the empty frames that axe-core opens, which have no storage.
-            context.add_init_script(f"location.protocol == 'about:' || localStorage.setItem('{key}', '{value}')")
         page = context.new_page()
         page.goto(site + path)
         if settings.get("java_script_enabled", True):
