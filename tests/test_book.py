@@ -80,7 +80,7 @@ def site(request):
 
 
 @contextmanager
-def opened(browser, site, path, *, stored=None, viewport=DESKTOP, **settings):
+def opened(browser, site, path, *, viewport=DESKTOP, **settings):
     """A settled page of the site; on leaving, asserts that it gave no trouble."""
     troubles = []
     with browser.new_context(viewport=viewport, **settings) as context:
@@ -148,8 +148,9 @@ def test_page_is_accessible(browser, served, path, scheme):
 
 def test_page_is_accessible_in_a_chosen_theme(browser, served):
     """Dark by the page's own switch, on a system that prefers light."""
-    chosen = {"mode": "dark", "theme": "dark"}
-    with opened(browser, served, "book/02_problem_setup.html", color_scheme="light", stored=chosen) as page:
+    chosen = [{"name": "mode", "value": "dark"}, {"name": "theme", "value": "dark"}]
+    profile = {"cookies": [], "origins": [{"origin": served.rstrip("/"), "localStorage": chosen}]}
+    with opened(browser, served, "book/02_problem_setup.html", color_scheme="light", storage_state=profile) as page:
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert accessibility_violations(page) == []
 
