@@ -20,7 +20,13 @@ export function effectiveLogit(zt, y, rho, T) {
   const c = Math.log(T) + Math.log1p(-rho) - Math.log(rho) + softplus(start / T);
   let low = 0;
   let high = Math.LN2 + Math.max(c + 2 * Math.LN2 + Math.max(-start / T, 0) - start, 0) / T;
-  let x = high;
+  // Where to begin: the smaller of the two approximations that kdlib begins with.
+  const logQ = c - Math.max(start, 0);
+  const q = Math.exp(Math.min(logQ, 0));
+  const near = logQ < 0 ? Math.log1p((q * (1 + Math.exp(-start / T))) / (1 - q)) : Infinity;
+  const v = Math.min(softplus(Math.log(T) + c - start), 1e300);
+  const crossed = Math.max(v * (1 - Math.log1p(v) / (2 + v)), c - start) / T;
+  let x = Math.max(Math.min(near, crossed, high), 1e-300);
   for (let step = 0; step < 200; step++) {
     const z = start + T * x;
     const rise = -Math.expm1(-x);
@@ -32,7 +38,8 @@ export function effectiveLogit(zt, y, rho, T) {
     if (!(next >= low && next <= high)) next = (low + high) / 2;
     const change = Math.abs(next - x);
     x = next;
-    if (change <= 1e-15 * x || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
+    // Newton's error is squared at each step: after this one it is below the last bit.
+    if (change <= 1e-9 * Math.min(x, 1, 1 / T) || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
   }
   return start + T * x;
 }
