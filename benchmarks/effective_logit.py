@@ -3,8 +3,8 @@
     python benchmarks/effective_logit.py
 
 Every row solves the same equations; each peer gets a valid bracket, and its answers are compared.
-`find_root` is timed twice: with a bracket that is simply wide enough, and with the tight one
-`effective_logit` derives for itself (given for free, which favours the peer).
+`find_root` is timed twice: with a bracket that is simply wide enough, and with a tight one, from the
+teacher to a point past the root. Brackets are made before the clock starts, which favours the peer.
 Promise: at least 10x `scipy.optimize.elementwise.find_root`, 200x a loop over `brentq`.
 """
 
@@ -18,11 +18,13 @@ from scipy.special import expit
 
 from kdlib import effective_logit
 
+# The peers solve Eq. 3 as it is written, which is flat near z = 20 at T = 1: there they, and not
+# effective_logit, are off by up to 1e-7 in relative terms at n = 1e5, and by more further out.
+PEERS = 1e-5
 LOOPED = 2_000  # samples that the brentq loop solves; its time is scaled up to n
 
 
 def slope_of_loss(z, z_t, y_g, rho, T):
-    # As Eq. 3 is written: flat to the last bit once |z| is large, hence the loose comparison below.
     return rho / T * (expit(z / T) - expit(z_t / T)) + (1 - rho) * (expit(z) - y_g)
 
 
@@ -52,14 +54,15 @@ def compare(n, rho, T, repeats, key=0):
     z = np.asarray(effective_logit(z_t, y_g, rho=rho, T=T))
     ratios = []
     for wide in (True, False):
-        run = lambda wide=wide: find_root(slope_of_loss, bracket(z_t, y_g, wide), args=(z_t, y_g, rho, T))
-        assert np.allclose(run().x, z, rtol=1e-3, atol=1e-9)
+        ends = bracket(z_t, y_g, wide)
+        run = lambda ends=ends: find_root(slope_of_loss, ends, args=(z_t, y_g, rho, T))
+        assert np.allclose(run().x, z, rtol=PEERS, atol=1e-9)
         ratios.append(seconds(run, max(1, repeats // 3)) / ours)
     few = np.s_[: min(n, LOOPED)]
     each = lambda v: np.broadcast_to(v, n)[few]
     arguments = list(zip(z_t[few], y_g[few], each(rho), each(T), strict=True))
     run = lambda: [brentq(slope_of_loss, -200, 200, args=a) for a in arguments]
-    assert np.allclose(run(), z[few], rtol=1e-3, atol=1e-9)
+    assert np.allclose(run(), z[few], rtol=PEERS, atol=1e-9)
     ratios.append(seconds(run, 1) * n / len(arguments) / ours)
     return ours, *ratios
 

@@ -16,7 +16,7 @@ CLAIMS = {
     "2.5": ("Fig. 1 right", "For T < 1, the curve forms a T-independent plateau."),
     "4.11": ("Sec. 4.2", "Label smoothing ends at z = ±log(2/epsilon - 1), of the label's sign."),
     "5.3": ("Sec. 5", "Where the teacher is wrong, hard labels move the student's logit towards the right side."),
-    "5.4": ("Sec. 5", "However wrong the teacher, the right class keeps a probability of at least 1 - rho."),
+    "5.4": ("Sec. 5", "At T = 1, however wrong the teacher, the right class keeps a probability of at least 1 - rho."),
     "5.5": ("Sec. 5", "If rho <= 1/2, the student is always right."),
 }
 

@@ -54,7 +54,8 @@ def distillation_loss(
     """
     _require_logits(z_s=z_s, z_t=z_t)
     _require_labels(y_g)
-    _require_mixture(rho, T)
+    _require_ratios(rho=rho)
+    _require_temperature(T)
     z_s, z_t, y_g, rho, T = _broadcast(z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
     loss = rho * _cross_entropy(sigmoid(z_t / T), z_s / T) + (1 - rho) * _cross_entropy(y_g, z_s)
     return loss.mean() if mean else loss
@@ -105,7 +106,8 @@ def effective_logit(
     """
     _require_logits(z_t=z_t)
     _require_labels(y_g)
-    _require_mixture(rho, T)
+    _require_ratios(rho=rho)
+    _require_temperature(T)
     z_t, y_g, rho, T = _broadcast(z_t=z_t, y_g=y_g, rho=rho, T=T)
     return _effective_logit(z_t, y_g, rho, T)
 
@@ -146,7 +148,7 @@ def correction_logit(
     """
     _require_logits(z_t=z_t)
     _require_labels(y_g)
-    _require_mixture(1.0, T)
+    _require_temperature(T)
     z_t, y_g, T = _broadcast(z_t=z_t, y_g=y_g, T=T)
     # y - sigma(z_t) = flip * sigma(-flip * z_t); logs keep the ratio of tiny numbers exact.
     flip = 2 * y_g - 1
@@ -176,7 +178,7 @@ def label_smoothing_logit(
     [-1.098612  1.098612]
     """
     _require_labels(y_g)
-    _require("epsilon", epsilon, "lie in [0, 1]", lambda e: (e >= 0) & (e <= 1), _RATIO_REMEDY)
+    _require_ratios(epsilon=epsilon)
     y_g, epsilon = _broadcast(y_g=y_g, epsilon=epsilon)
     # 2/epsilon - 1 as a ratio: the subtraction 2 - epsilon loses nothing.
     return (2 * y_g - 1) * jnp.log((2 - epsilon) / epsilon)
@@ -306,8 +308,6 @@ def _softplus(v):
 
 # --- Checks at the public boundary -------------------------------------------------------------
 
-_RATIO_REMEDY = "give a fraction, such as 0.9 for 90 %"
-
 
 def _require(name, value, rule, holds, remedy):
     """Raise a ValueError that states the rule, the value received and the remedy."""
@@ -332,8 +332,12 @@ def _require_labels(y_g):
     _require("y_g", y_g, "be 0 or 1", lambda y: (y == 0) | (y == 1), "encode the two classes as 0 and 1")
 
 
-def _require_mixture(rho, T):
-    _require("rho", rho, "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), _RATIO_REMEDY)
+def _require_ratios(**ratios):
+    for name, ratio in ratios.items():
+        _require(name, ratio, "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), "give a fraction, such as 0.9 for 90 %")
+
+
+def _require_temperature(T):
     _require("T", T, "be positive and finite", lambda t: (t > 0) & (t < np.inf),
              "T = 1 leaves the logits as they are, T > 1 softens them")
 

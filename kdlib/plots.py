@@ -10,7 +10,7 @@ import plotly.io as pio
 PALETTE = {"blue": "#2b8cc4", "orange": "#cf6a1d", "green": "#2f9a72", "pink": "#c8619c", "grey": "#84878c"}
 
 # From soft to hard, cool to warm: an ordered scale of nearly equal lightness.
-ORDERED = ["#2b8cc4", "#6a82cf", "#a371bd", "#cc6391", "#cf6a1d"]
+ORDERED = [PALETTE["blue"], "#6a82cf", "#a371bd", "#cc6391", PALETTE["orange"]]
 
 _AXIS = dict(gridcolor="rgba(128,128,128,0.25)", zerolinecolor="rgba(128,128,128,0.7)", title_standoff=8)
 

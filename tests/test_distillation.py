@@ -1,4 +1,4 @@
-"""Eq. 2 and Eq. 3 against independent oracles: mpmath at 60 digits, scipy, closed forms."""
+"""Eq. 2 and Eq. 3 against independent oracles: mpmath at 120 digits, scipy, closed forms."""
 
 import jax
 import jax.numpy as jnp

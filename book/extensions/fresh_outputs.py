@@ -25,9 +25,5 @@ def setup(app):
     digest = source_digest()
     app.add_config_value("source_digest", digest, "env")
     cache = Path(app.outdir).parent / ".jupyter_cache" / digest
-    app.connect(
-        "config-inited",
-        lambda _, config: config.__setattr__("nb_execution_cache_path", str(cache)),
-        priority=1,
-    )
+    app.connect("config-inited", lambda _, config: setattr(config, "nb_execution_cache_path", str(cache)), priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

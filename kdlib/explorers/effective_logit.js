@@ -110,7 +110,8 @@ export function addressModel(defaults) {
 let count = 0;
 
 export function mount(host, model) {
-  const id = `kd-effective-logit-${++count}`;
+  // A page inlines the module once for each explorer, so a count would begin anew: hosts there have names.
+  const id = host.id || `kd-effective-logit-${++count}`;
   host.classList.add("kd-explorer");
   host.innerHTML = `
     <svg role="img" aria-labelledby="${id}-title"><title id="${id}-title"></title></svg>

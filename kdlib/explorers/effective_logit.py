@@ -7,7 +7,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from kdlib.distillation import _require_logits, _require_mixture, effective_logit
+from kdlib.distillation import _require_logits, _require_ratios, _require_temperature, effective_logit
 
 _HERE = Path(__file__).parent
 _number = count(1)
@@ -35,9 +35,14 @@ class EffectiveLogitExplorer(anywidget.AnyWidget):
     T = traitlets.CFloat(5.0).tag(sync=True)
     z_t = traitlets.CFloat(-2.0).tag(sync=True)
 
-    @traitlets.validate("rho", "T")
-    def _mixture(self, proposal):
-        _require_mixture(**{"rho": 0.5, "T": 1.0, proposal.trait.name: proposal.value})
+    @traitlets.validate("rho")
+    def _ratio(self, proposal):
+        _require_ratios(rho=proposal.value)
+        return proposal.value
+
+    @traitlets.validate("T")
+    def _temperature(self, proposal):
+        _require_temperature(proposal.value)
         return proposal.value
 
     @traitlets.validate("z_t")
