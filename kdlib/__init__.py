@@ -11,12 +11,16 @@ from kdlib.distillation import (  # noqa: E402
     label_smoothing_logit,
     split_threshold,
 )
+from kdlib.networks import fully_connected  # noqa: E402
+from kdlib.students import NestedStudents  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
+    "NestedStudents",
     "correction_logit",
     "distillation_loss",
     "effective_logit",
+    "fully_connected",
     "label_smoothing_logit",
     "split_threshold",
 ]

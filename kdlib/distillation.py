@@ -18,6 +18,8 @@ from jax.custom_derivatives import SymbolicZero
 from jax.nn import log_sigmoid, sigmoid
 from jaxtyping import Array, ArrayLike, Float
 
+from kdlib._checks import broadcast, require_labels, require_logits, require_ratios, require_temperature
+
 
 def distillation_loss(
     z_s: Float[ArrayLike, "*n"],
@@ -52,11 +54,11 @@ def distillation_loss(
     >>> float(distillation_loss(0.0, 2.0, 1, rho=0.5, T=1.0).round(6))
     0.693147
     """
-    _require_logits(z_s=z_s, z_t=z_t)
-    _require_labels(y_g)
-    _require_ratios(rho=rho)
-    _require_temperature(T)
-    z_s, z_t, y_g, rho, T = _broadcast(z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
+    require_logits(z_s=z_s, z_t=z_t)
+    require_labels(y_g)
+    require_ratios(rho=rho)
+    require_temperature(T)
+    z_s, z_t, y_g, rho, T = broadcast(z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
     loss = rho * _cross_entropy(sigmoid(z_t / T), z_s / T) + (1 - rho) * _cross_entropy(y_g, z_s)
     return loss.mean() if mean else loss
 
@@ -104,11 +106,11 @@ def effective_logit(
     >>> print(z.round(4))
     [0.2395 2.7586]
     """
-    _require_logits(z_t=z_t)
-    _require_labels(y_g)
-    _require_ratios(rho=rho)
-    _require_temperature(T)
-    z_t, y_g, rho, T = _broadcast(z_t=z_t, y_g=y_g, rho=rho, T=T)
+    require_logits(z_t=z_t)
+    require_labels(y_g)
+    require_ratios(rho=rho)
+    require_temperature(T)
+    z_t, y_g, rho, T = broadcast(z_t=z_t, y_g=y_g, rho=rho, T=T)
     return _effective_logit(z_t, y_g, rho, T)
 
 
@@ -146,10 +148,10 @@ def correction_logit(
     >>> float(correction_logit(0.0, 1, T=5.0).round(9))  # 25 * (1/2) / (1/4)
     50.0
     """
-    _require_logits(z_t=z_t)
-    _require_labels(y_g)
-    _require_temperature(T)
-    z_t, y_g, T = _broadcast(z_t=z_t, y_g=y_g, T=T)
+    require_logits(z_t=z_t)
+    require_labels(y_g)
+    require_temperature(T)
+    z_t, y_g, T = broadcast(z_t=z_t, y_g=y_g, T=T)
     # y - sigma(z_t) = flip * sigma(-flip * z_t); logs keep the ratio of tiny numbers exact.
     flip = 2 * y_g - 1
     log_size = 2 * jnp.log(T) + log_sigmoid(-flip * z_t) - log_sigmoid(z_t / T) - log_sigmoid(-z_t / T)
@@ -177,9 +179,9 @@ def label_smoothing_logit(
     >>> print(label_smoothing_logit([0, 1], epsilon=0.5).round(6))
     [-1.098612  1.098612]
     """
-    _require_labels(y_g)
-    _require_ratios(epsilon=epsilon)
-    y_g, epsilon = _broadcast(y_g=y_g, epsilon=epsilon)
+    require_labels(y_g)
+    require_ratios(epsilon=epsilon)
+    y_g, epsilon = broadcast(y_g=y_g, epsilon=epsilon)
     # 2/epsilon - 1 as a ratio: the subtraction 2 - epsilon loses nothing.
     return (2 * y_g - 1) * jnp.log((2 - epsilon) / epsilon)
 
@@ -304,50 +306,3 @@ def _effective_logit_jvp(primals, tangents):
 def _softplus(v):
     """log(1 + e^v); jax.nn.softplus also treats NaN, at four times the cost."""
     return jnp.maximum(v, 0) + jnp.log1p(jnp.exp(-jnp.abs(v)))
-
-
-# --- Checks at the public boundary -------------------------------------------------------------
-
-
-def _require(name, value, rule, holds, remedy):
-    """Raise a ValueError that states the rule, the value received and the remedy."""
-    if isinstance(value, jax.core.Tracer):
-        return
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numeric, got {value!r}: {remedy}") from None
-    bad = array[~holds(array)]
-    if bad.size:
-        more = f" (and {bad.size - 1} more)" if bad.size > 1 else ""
-        raise ValueError(f"{name} must {rule}, got {bad.flat[0]:g}{more}: {remedy}")
-
-
-def _require_logits(**logits):
-    for name, z in logits.items():
-        _require(name, z, "be finite", np.isfinite, "remove or repair those samples first")
-
-
-def _require_labels(y_g):
-    _require("y_g", y_g, "be 0 or 1", lambda y: (y == 0) | (y == 1), "encode the two classes as 0 and 1")
-
-
-def _require_ratios(**ratios):
-    for name, ratio in ratios.items():
-        _require(name, ratio, "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), "give a fraction, such as 0.9 for 90 %")
-
-
-def _require_temperature(T):
-    _require("T", T, "be positive and finite", lambda t: (t > 0) & (t < np.inf),
-             "T = 1 leaves the logits as they are, T > 1 softens them")
-
-
-def _broadcast(**named):
-    """The arguments as float64 arrays of one shape, scalars left as they are: they cost nothing."""
-    arrays = [jnp.asarray(value, float) for value in named.values()]
-    try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(named, arrays, strict=True))
-        raise ValueError(f"shapes must broadcast, got {shapes}: give one value per sample, or a scalar") from None
-    return [array if array.ndim == 0 else jnp.broadcast_to(array, shape) for array in arrays]

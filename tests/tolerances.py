@@ -4,3 +4,6 @@ LOGIT = 1e-12  # effective_logit against mpmath, absolute, times max(1, |z|)
 ROUNDING = 1e-13  # the same quantity by two float64 routes, relative
 DERIVATIVE = 1e-9  # implicit derivatives against mpmath's, relative
 BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
+KERNEL = 4e-14  # ReLU kernels against mpmath, relative, at any distance of the inputs
+NESTED = 1e-10  # nested students against one solve each, relative
+INTERPOLATION = 1e-9  # a student's logits at its own samples against the targets

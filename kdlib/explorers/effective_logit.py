@@ -7,7 +7,8 @@ import anywidget
 import numpy as np
 import traitlets
 
-from kdlib.distillation import _require_logits, _require_ratios, _require_temperature, effective_logit
+from kdlib._checks import require_logits, require_ratios, require_temperature
+from kdlib.distillation import effective_logit
 
 _HERE = Path(__file__).parent
 _number = count(1)
@@ -37,17 +38,17 @@ class EffectiveLogitExplorer(anywidget.AnyWidget):
 
     @traitlets.validate("rho")
     def _ratio(self, proposal):
-        _require_ratios(rho=proposal.value)
+        require_ratios(rho=proposal.value)
         return proposal.value
 
     @traitlets.validate("T")
     def _temperature(self, proposal):
-        _require_temperature(proposal.value)
+        require_temperature(proposal.value)
         return proposal.value
 
     @traitlets.validate("z_t")
     def _logit(self, proposal):
-        _require_logits(z_t=proposal.value)
+        require_logits(z_t=proposal.value)
         return proposal.value
 
     def _repr_mimebundle_(self, **kwargs):

@@ -1,0 +1,234 @@
+"""Training by gradient descent on the distillation loss: the witness for the closed forms.
+
+Networks, their linearisations or any other function of (weights, x) are trained, many at once: for
+every pair (rho, T) and every seed. Batches come from a function of (key, step), so full batches,
+mini-batches and fresh samples at each step are one case, and a run is resumed by its step number.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Float, PyTree
+from tqdm.auto import tqdm
+
+from kdlib._checks import (
+    broadcast,
+    require,
+    require_increasing,
+    require_labels,
+    require_logits,
+    require_ratios,
+    require_rows,
+    require_temperature,
+)
+from kdlib.distillation import distillation_loss
+
+Batch = Callable[[Array, Array], tuple[Array, Array, Array]]  # (key, step) -> x, z_t, y_g
+
+
+class Trained(NamedTuple):
+    """What :func:`train` returns."""
+
+    params: PyTree  # after the last step
+    steps: np.ndarray  # the steps after which a record was made
+    records: PyTree  # the records; their first axis runs over `steps`
+
+
+def full_batch(x: Float[ArrayLike, "n d"], z_t: Float[ArrayLike, " n"], y_g: Float[ArrayLike, " n"]) -> Batch:
+    """All samples at every step."""
+    samples = _samples(x, z_t, y_g)
+    return lambda key, step: samples
+
+
+def mini_batches(
+    x: Float[ArrayLike, "n d"], z_t: Float[ArrayLike, " n"], y_g: Float[ArrayLike, " n"], *, size: int
+) -> Batch:
+    """Samples in batches of the given size, shuffled anew in each epoch; an incomplete last batch is left out."""
+    samples = _samples(x, z_t, y_g)
+    n = len(samples[0])
+    require("size", size, f"be a whole number from 1 to {n}",
+             lambda s: (s >= 1) & (s <= n) & (s == np.floor(s)), "give at most the number of samples")
+
+    def batch(key, step):
+        epoch, place = jnp.divmod(step, n // size)
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), n)
+        chosen = jax.lax.dynamic_slice_in_dim(order, place * size, size)
+        return tuple(values[chosen] for values in samples)
+
+    return batch
+
+
+def online_batches(draw: Callable[[Array], tuple[Array, Array, Array]]) -> Batch:
+    r"""Fresh samples at every step, as if there were infinitely many (Section 3.1).
+
+    The paper finds the oracle's weight change :math:`\Delta w_*` and the zero function's
+    :math:`\Delta w_z` in this way.
+
+    Args:
+        draw: maps a key to a batch ``x, z_t, y_g``; it is traced by JAX.
+    """
+    return lambda key, step: draw(jax.random.fold_in(key, step))
+
+
+def train(
+    f: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    batch: Batch,
+    *,
+    rho: float | Float[ArrayLike, " cells"],
+    T: float | Float[ArrayLike, " cells"],
+    steps: int | Sequence[int],
+    key: Array,
+    optimizer: optax.GradientTransformation,
+    record: Callable[[PyTree], PyTree] = lambda params: params,
+    checkpoint: str | Path | None = None,
+    progress: bool | None = None,
+) -> Trained:
+    """Minimise the distillation loss (Eq. 2) by gradient steps.
+
+    Args:
+        f: logits as a function of (weights, x), such as ``network.apply`` or
+            ``network.linearize(params)``.
+        params: initial weights.
+        batch: from :func:`full_batch`, :func:`mini_batches` or :func:`online_batches`, or any function
+            of (key, step) that JAX can trace.
+        rho, T: numbers, or vectors of equal length, one entry for each student to train: its *cells*.
+        steps: how many steps; or an increasing sequence, after each of which ``record`` is called.
+        key: a key, from which batches are drawn; or a vector of keys, one for each *seed*, and then every
+            leaf of ``params`` has a first axis over seeds: ``jax.vmap(init)(keys)``.
+        optimizer: of optax. Plain and momentum descent keep the weight change of a linear model in the
+            span of the features, which Eq. 4 assumes; Adam does not.
+        record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
+        checkpoint: a file. It is written while training and on an interrupt; a later call with the
+            same arguments, or with more steps, continues from it and ends with the same numbers.
+        progress: whether to show a bar; by default in a terminal, after two seconds.
+
+    Returns:
+        The final weights, the steps and the records, with axes ``(cells, seeds, ...)`` as far as they
+        were asked for, and a first axis over ``steps`` in the records.
+
+    Raises:
+        ValueError: an argument outside its domain; a checkpoint of another run; or weights that
+            are no longer finite: the learning rate is too large.
+
+    >>> f = lambda w, x: x @ w
+    >>> data = full_batch(jnp.eye(2), [2.0, -1.0], [1, 0])
+    >>> descent = optax.sgd(4.0)
+    >>> done = train(f, jnp.zeros(2), data, rho=[1.0, 0.5], T=1.0, steps=200, key=jax.random.key(0), optimizer=descent)
+    >>> print(done.params.round(3))  # rows: rho = 1 copies the teacher, rho = 0.5 is pulled by the labels
+    [[ 2.    -1.   ]
+     [ 2.759 -1.862]]
+    """
+    require_ratios(rho=rho)
+    require_temperature(T)
+    steps = require_increasing("steps", steps, "give step counts")
+    rho, T = broadcast(rho=rho, T=T)
+
+    def one(weights, state, key, rho, T, start, stop):
+        def loss(weights, x, z_t, y_g):
+            return distillation_loss(f(weights, x), z_t, y_g, rho=rho, T=T)
+
+        def step(i, carry):
+            weights, state = carry
+            slope = jax.grad(loss)(weights, *batch(key, i))
+            change, state = optimizer.update(slope, state, weights)
+            return optax.apply_updates(weights, change), state
+
+        return jax.lax.fori_loop(start, stop, step, (weights, state))
+
+    begin, recorder = optimizer.init, record
+    if jnp.ndim(key):
+        one = jax.vmap(one, (0, 0, 0, None, None, None, None))
+        begin, recorder = jax.vmap(begin), jax.vmap(recorder)
+    if max(rho.ndim, T.ndim):
+        rho, T = jnp.broadcast_arrays(rho, T)
+        one = jax.vmap(one, (0, 0, None, 0, 0, None, None))
+        begin, recorder = jax.vmap(begin), jax.vmap(recorder)
+        params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(rho), *jnp.shape(leaf))), params)
+    one, recorder = jax.jit(one), jax.jit(recorder)
+    advance = lambda state, start, stop: one(*state, key, rho, T, start, stop)
+
+    state, done, records = (params, begin(params)), 0, []
+    file = None
+    if checkpoint is not None:
+        # Data, optimiser, loss and weights all show in the first step: it identifies the run.
+        first, _ = advance(state, 0, 1)
+        moved = jax.tree.map(lambda new, old: jnp.stack([(new - old).sum(), jnp.abs(new - old).sum()]), first, params)
+        file = _Checkpoint(Path(checkpoint), np.concatenate(jax.tree.leaves(moved)), steps)
+        state, done, records = file.read(state, jax.eval_shape(recorder, params))
+
+    hidden = None if progress is None else not progress
+    with tqdm(total=int(steps[-1]), initial=done, unit="step", disable=hidden, delay=2, leave=False) as bar:
+        saved, length = time.monotonic(), 1
+        try:
+            for goal in steps[len(records):]:
+                while done < goal:
+                    # Half a second at a time, so that an interrupt finds a state to keep.
+                    began, until = time.monotonic(), min(done + length, int(goal))
+                    new = jax.block_until_ready(advance(state, done, until))
+                    if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new[0])):
+                        raise ValueError(f"weights must stay finite, but by step {until} some are not: "
+                                         "lower the learning rate")
+                    bar.update(until - done)
+                    state, done = new, until
+                    length *= 2 if time.monotonic() - began < 0.25 else 1
+                    if file and time.monotonic() - saved > 30:
+                        file.write(state, done, records)
+                        saved = time.monotonic()
+                records.append(jax.device_get(recorder(state[0])))
+        finally:
+            if file:
+                file.write(state, done, records)
+    return Trained(state[0], steps, jax.tree.map(lambda *parts: np.stack(parts), *records))
+
+
+class _Checkpoint:
+    """A training run on disk: its state, how far it is, and its records."""
+
+    def __init__(self, path, identity, steps):
+        self.path, self.identity, self.steps = path, identity, steps
+
+    def read(self, state, record):
+        """What was saved, or the given state at step 0; raises if it belongs to another run."""
+        if not self.path.exists():
+            return state, 0, []
+        with np.load(self.path) as saved:
+            done, recorded = int(saved["done"]), len(saved["steps"])
+            same = saved["identity"].shape == self.identity.shape and np.allclose(
+                saved["identity"], self.identity, rtol=1e-6, atol=0
+            )
+            if not same or done > self.steps[-1] or not np.array_equal(saved["steps"], self.steps[:recorded]) or (
+                recorded < len(self.steps) and done > self.steps[recorded]
+            ):
+                raise ValueError(f"checkpoint must belong to this run, but {self.path} is of one with other settings: "
+                                 "delete it, or choose another file")
+            restore = lambda name, like: jax.tree.unflatten(
+                jax.tree.structure(like), [saved[f"{name}{i}"] for i in range(len(jax.tree.leaves(like)))]
+            )
+            state = jax.tree.map(jnp.asarray, restore("state", state))
+            records = [restore(f"record{r}_", record) for r in range(recorded)]
+        return state, done, records
+
+    def write(self, state, done, records):
+        leaves = {f"state{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
+        for r, record in enumerate(records):
+            leaves |= {f"record{r}_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(record))}
+        partial = self.path.with_name(self.path.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez(file, identity=self.identity, done=done, steps=self.steps[: len(records)], **leaves)
+        os.replace(partial, self.path)  # never half a checkpoint
+
+
+def _samples(x, z_t, y_g):
+    require_logits(z_t=z_t)
+    require_labels(y_g)
+    x, z_t, y_g = (jnp.asarray(values, float) for values in (x, z_t, y_g))
+    require_rows(x=x, z_t=z_t, y_g=y_g)
+    return x, z_t, y_g

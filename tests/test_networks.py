@@ -1,0 +1,181 @@
+"""The network's limit kernels, its features and its draws, against independent computations."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
+from tolerances import KERNEL, ROUNDING
+
+from kdlib import fully_connected
+from kdlib.networks import _stax, stax
+
+KEY = jax.random.key(0)
+
+
+def arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b):
+    """NNGP and NTK of one pair by Cho and Saul's formulas as they are published, in 60 digits."""
+    with mpmath.workdps(60):
+        w2, b2 = mpmath.mpf(sigma_w) ** 2, mpmath.mpf(sigma_b) ** 2
+        dot = lambda u, v: w2 * mpmath.fdot(map(mpmath.mpf, u), map(mpmath.mpf, v)) / len(u) + b2
+        k11, k22, k12 = dot(x1, x1), dot(x2, x2), dot(x1, x2)
+        ntk = k12
+        for _ in range(depth):
+            size = mpmath.sqrt(k11 * k22)
+            cosine = min(k12 / size, mpmath.mpf(1))
+            angle = mpmath.acos(cosine)
+            k12 = w2 * size * (mpmath.sin(angle) + (mpmath.pi - angle) * cosine) / (2 * mpmath.pi) + b2
+            ntk = k12 + w2 * ntk * (mpmath.pi - angle) / (2 * mpmath.pi)
+            k11, k22 = w2 * k11 / 2 + b2, w2 * k22 / 2 + b2
+        return float(k12), float(ntk)
+
+
+@given(
+    x=st.lists(st.floats(-10, 10), min_size=1, max_size=20),
+    step=st.one_of(st.just(0.0), st.floats(-16, 1).map(lambda e: 10**e)),
+    depth=st.integers(1, 5),
+    sigma_w=st.floats(0.3, 3),
+    sigma_b=st.sampled_from([0.05, 1.0, 2.0]),
+)
+@settings(max_examples=80, deadline=None)
+def test_relu_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigma_w, sigma_b):
+    network = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b)
+    x1 = np.array(x)
+    x2 = x1 + step * np.resize([1.0, -0.5], len(x))
+    nngp, ntk = arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b)
+    # From 17 dimensions on distances come from a matrix product and are rounded at 1e-14 of the norms.
+    tolerance = KERNEL if len(x) <= 16 else 1e-6
+    assert network.nngp(x1[None], x2[None])[0, 0] == pytest.approx(nngp, rel=KERNEL)
+    assert network.ntk(x1[None], x2[None])[0, 0] == pytest.approx(ntk, rel=tolerance)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 40])
+def test_coinciding_inputs_have_no_distance(dimension):
+    """neural_tangents itself is off by 1e-8 here, more than the Gram matrix's smallest eigenvalues."""
+    x = np.asarray(jax.random.normal(KEY, (50, dimension)))
+    network = fully_connected(3, width=1)
+    exact = [arc_cosine_ntk(point, point, 3, 1, 1)[1] for point in x]
+    assert np.diagonal(network.ntk(x, x.copy())) == pytest.approx(exact, rel=KERNEL)
+    assert np.array_equal(np.diagonal(network.ntk(x, x.copy())), np.diagonal(network.ntk(x)))
+
+
+@pytest.mark.parametrize("sigma_b", [0.0, 0.7])
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu"])
+def test_kernels_are_those_of_neural_tangents(activation, sigma_b):
+    network = fully_connected(2, width=1, activation=activation, sigma_w=1.3, sigma_b=sigma_b)
+    x1, x2 = jax.random.normal(KEY, (7, 3)), jax.random.normal(jax.random.key(1), (600, 3))
+    for name in ("ntk", "nngp"):
+        assert np.allclose(getattr(network, name)(x1, x2), _stax(network)[2](x1, x2, name), rtol=1e-12, atol=1e-12)
+
+
+def test_tiles_do_not_show():
+    network = fully_connected(2, width=1)
+    x = np.asarray(jax.random.normal(KEY, (1100, 2)))
+    whole = network.ntk(x)
+    assert np.array_equal(whole, whole.T)
+    assert np.allclose(whole, jax.jit(network.ntk)(x), rtol=ROUNDING, atol=0)  # traced: in one piece
+    assert np.allclose(whole[3:5, 500:1090], network.ntk(x[3:5], x[500:1090]), rtol=ROUNDING, atol=0)
+
+
+def test_an_input_at_the_origin_is_no_trouble_without_biases():
+    kernel = fully_connected(2, width=1, sigma_b=0).ntk(np.array([[0.0, 0.0], [1.0, 0.0]]))
+    assert kernel[0] == pytest.approx([0, 0], abs=ROUNDING) and kernel[1, 1] == pytest.approx(3 / 8)
+
+
+def test_network_is_equation_1():
+    network = fully_connected(2, width=5, sigma_w=1.5, sigma_b=0.3)
+    params = network.init(KEY, 3)
+    x = np.asarray(jax.random.normal(KEY, (4, 3)))
+    (W0, b0), (W1, b1), (W2, b2) = ((np.asarray(W), np.asarray(b)) for W, b in _dense(params))
+    x1 = np.maximum(1.5 * x @ W0 / np.sqrt(3) + 0.3 * b0, 0)
+    x2 = np.maximum(1.5 * x1 @ W1 / np.sqrt(5) + 0.3 * b1, 0)
+    expected = (1.5 * x2 @ W2 / np.sqrt(5) + 0.3 * b2)[:, 0]
+    assert np.allclose(network.apply(params, x), expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+def _dense(params):
+    """The (W, b) pairs in a nested tuple of layers."""
+    if isinstance(params, tuple) and len(params) == 2 and all(isinstance(p, jax.Array) for p in params):
+        return [params]
+    return [pair for part in params for pair in _dense(part)]
+
+
+def test_empirical_kernel_and_linearisation_come_from_the_gradient():
+    network = fully_connected(3, width=6)
+    params = network.init(KEY, 2)
+    x = jax.random.normal(KEY, (5, 2))
+    gradient = jax.jacobian(network.apply)(params, x)
+    features = jax.vmap(lambda g: ravel_pytree(g)[0])(gradient)
+    assert np.allclose(network.empirical_ntk(params, x), features @ features.T, rtol=1e-12)
+    assert np.allclose(network.empirical_ntk(params, x, x[:2]), features @ features[:2].T, rtol=1e-12)
+
+    moved = jax.tree.map(lambda w: w + 0.1, params)
+    change = ravel_pytree(jax.tree.map(jnp.subtract, moved, params))[0]
+    assert np.allclose(network.linearize(params)(moved, x), network.apply(params, x) + features @ change, rtol=1e-12)
+
+
+def test_empirical_kernel_averages_to_the_ntk():
+    """Over seeds, within five standard errors; a wrong layer or scale would be tens of them off."""
+    network = fully_connected(2, width=128)
+    x = jax.random.normal(KEY, (3, 2))
+    seeds = jax.random.split(KEY, 200)
+    kernels = jax.vmap(lambda key: network.empirical_ntk(network.init(key, 2), x))(seeds)
+    # The mean at width m differs from the limit by O(1/m), well inside these errors.
+    error = kernels.std(axis=0) / np.sqrt(len(seeds))
+    assert (np.abs(kernels.mean(axis=0) - network.ntk(x)) < 5 * error).all()
+
+
+def test_initial_logits_have_the_nngp_covariance():
+    network = fully_connected(3, width=1)
+    x = jax.random.normal(KEY, (30, 2))
+    draws = network.initial_logits(jax.random.key(5), x, 20_000)
+    covariance = network.nngp(x)
+    # Standard error of a covariance: sqrt((k_ii k_jj + k_ij^2) / count).
+    error = np.sqrt((np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2) / 20_000)
+    assert (np.abs(draws @ draws.T / 20_000 - covariance) < 5 * error).all()
+
+
+def test_initial_logits_are_smooth_where_the_nngp_is_singular():
+    """1,000 inputs on a line: the covariance is singular to rounding, and noise would show as jumps."""
+    x = np.linspace(-1, 1, 1000)[:, None]
+    network = fully_connected(3, width=1)
+    draw = network.initial_logits(KEY, x)[:, 0]
+    step = np.array([[0.0], [0.002]])
+    variance = [1, -1] @ network.nngp(step) @ [1, -1]
+    assert np.abs(np.diff(draw)).max() < 6 * np.sqrt(variance)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"depth": 0}, "depth must be a whole number from 1 up, got 0"),
+        ({"width": 2.5}, "width must be a whole number from 1 up, got 2.5"),
+        ({"sigma_w": 0}, "sigma_w must be positive and finite, got 0"),
+        ({"sigma_b": -1}, r"sigma_b must lie in \[0, inf\), got -1"),
+        ({"activation": "tanh"}, "activation must be one of relu, erf, gelu, got 'tanh'"),
+    ],
+)
+def test_bad_networks_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fully_connected(**{"depth": 2, "width": 8} | settings)
+
+
+def test_bad_inputs_are_refused():
+    kernel = fully_connected(2, width=8).ntk
+    with pytest.raises(ValueError, match=r"x must have shape \(n, d\), got \(5,\): write x\[:, None\]"):
+        kernel(np.zeros(5))
+    with pytest.raises(ValueError, match="inputs must have one dimension, got 2 and 3"):
+        kernel(np.zeros((5, 2)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="x must be finite, got nan"):
+        kernel(np.full((2, 2), np.nan))
+
+
+def test_neural_tangents_keeps_what_we_put_aside():
+    """Its experimental part is stubbed while it is imported, and not afterwards."""
+    import sys
+
+    assert "neural_tangents.experimental" not in sys.modules
+    assert stax.__name__ == "neural_tangents.stax"

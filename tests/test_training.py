@@ -1,0 +1,236 @@
+"""Training, tasks and teachers: exact small cases, and that no interrupt costs anything."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from kdlib import effective_logit, fully_connected
+from kdlib.tasks import GaussianMixture, flip_signs, labels, random_mixture, sample_inputs
+from kdlib.teachers import train_kernel_teacher, train_network_teacher
+from kdlib.training import full_batch, mini_batches, online_batches, train
+
+KEY = jax.random.key(0)
+X = sample_inputs(KEY, 6, 2)
+Z_T = jnp.array([-3.0, 2.0, 0.5, -1.0, 4.0, 1.0])
+Y_G = jnp.array([0, 1, 1, 1, 0, 1])
+network = fully_connected(2, width=32)
+
+
+def logits_as_weights(w, x):
+    """Every sample's logit is a weight of its own, whatever x."""
+    return w
+
+
+def test_free_logits_descend_to_the_effective_logits():
+    rho, T = jnp.array([1.0, 0.5, 0.1]), jnp.array([3.0, 1.0, 5.0])
+    done = train(logits_as_weights, jnp.zeros(6), full_batch(X, Z_T, Y_G), rho=rho, T=T, steps=4000, key=KEY,
+                 optimizer=optax.sgd(20.0, momentum=0.9, nesterov=True))
+    expected = effective_logit(Z_T[None], Y_G[None], rho=rho[:, None], T=T[:, None])
+    assert np.allclose(done.params, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_step_is_the_gradient_of_the_mean_loss():
+    done = train(logits_as_weights, jnp.zeros(6), full_batch(X, Z_T, Y_G), rho=0.3, T=2.0, steps=1, key=KEY,
+                 optimizer=optax.sgd(1.0))
+    slope = 0.3 / 2 * (0.5 - jax.nn.sigmoid(Z_T / 2)) + 0.7 * (0.5 - Y_G)
+    assert np.allclose(done.params, -slope / 6, rtol=1e-14)
+
+
+def students(**changes):
+    """Two seeds in three cells, with what `changes` says otherwise."""
+    keys = jax.random.split(KEY, 2)
+    weights = jax.vmap(lambda key: network.init(key, 2))(keys)
+    settings = dict(rho=jnp.array([1.0, 0.5, 0.0]), T=2.0, steps=[3, 8], key=keys, optimizer=optax.adam(0.01),
+                    record=lambda params: network.apply(params, X))
+    batch = changes.pop("batch", mini_batches(X, Z_T, Y_G, size=2))
+    return train(network.apply, changes.pop("params", weights), batch, **settings | changes)
+
+
+def test_cells_and_seeds_are_trained_as_if_alone():
+    together = students()
+    assert together.records.shape == (2, 3, 2, 6)
+    keys = jax.random.split(KEY, 2)
+    for cell, rho in enumerate([1.0, 0.5, 0.0]):
+        for seed, key in enumerate(keys):
+            alone = students(rho=rho, key=key, params=network.init(key, 2))
+            assert np.allclose(together.records[:, cell, seed], alone.records, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [full_batch(X, Z_T, Y_G), mini_batches(X, Z_T, Y_G, size=2),
+                                   online_batches(lambda key: (sample_inputs(key, 4, 2), Z_T[:4], Y_G[:4]))])
+def test_an_interrupted_run_ends_with_the_same_numbers(batch, tmp_path, monkeypatch):
+    whole = students(batch=batch, steps=[3, 8, 20])
+    file = tmp_path / "run.npz"
+
+    calls = []
+    block = jax.block_until_ready
+
+    def stop_later(values):
+        calls.append(None)
+        if len(calls) == 4:  # in the middle of the second record's steps
+            raise KeyboardInterrupt
+        return block(values)
+
+    monkeypatch.setattr(jax, "block_until_ready", stop_later)
+    with pytest.raises(KeyboardInterrupt):
+        students(batch=batch, steps=[3, 8, 20], checkpoint=file)
+    monkeypatch.undo()
+    with np.load(file) as saved:
+        assert 3 < saved["done"] < 8 and saved["steps"].tolist() == [3]
+    continued = students(batch=batch, steps=[3, 8, 20], checkpoint=file)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(continued), strict=True):
+        assert np.array_equal(one, other)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_finished_run_can_be_extended_and_is_not_repeated(tmp_path):
+    file = tmp_path / "run.npz"
+    students(checkpoint=file)
+    again = students(checkpoint=file, record=lambda params: network.apply(params, X) + jnp.nan)
+    assert np.isfinite(again.records).all()  # read, not made anew
+    longer = students(checkpoint=file, steps=[3, 8, 12])
+    assert np.array_equal(longer.records, students(steps=[3, 8, 12]).records)
+
+
+@pytest.mark.parametrize("changed", [{"T": 2.1}, {"optimizer": optax.adam(0.02)}, {"steps": [4, 8]}, {"steps": 5},
+                                     {"batch": full_batch(X, Z_T, Y_G)}, {"rho": 0.5}])
+def test_a_checkpoint_of_another_run_is_refused(changed, tmp_path):
+    students(checkpoint=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="checkpoint must belong to this run"):
+        students(checkpoint=tmp_path / "run.npz", **changed)
+
+
+def test_divergence_is_an_error_and_leaves_the_last_sound_checkpoint(tmp_path):
+    too_fast = dict(optimizer=optax.sgd(1e200), steps=[2, 400], checkpoint=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match=r"weights must stay finite, .*: lower the learning rate"):
+        students(**too_fast)
+    with np.load(tmp_path / "run.npz") as saved:
+        assert all(np.isfinite(saved[name]).all() for name in saved.files)
+
+
+def test_mini_batches_show_every_sample_once_an_epoch():
+    batch = mini_batches(jnp.arange(6.0)[:, None], Z_T, Y_G, size=2)
+    seen = np.array([batch(KEY, step)[0].ravel() for step in range(6)]).reshape(2, 6)
+    assert np.array_equal(np.sort(seen, axis=1), np.tile(np.arange(6), (2, 1)))
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_bad_training_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"steps must increase, got \[5, 5\]"):
+        students(steps=[5, 5])
+    with pytest.raises(ValueError, match=r"rho must lie in \[0, 1\], got 1.5"):
+        students(rho=1.5)
+    with pytest.raises(ValueError, match="shapes must broadcast"):
+        students(T=jnp.ones(2))
+    with pytest.raises(ValueError, match="size must be a whole number from 1 to 6, got 7"):
+        mini_batches(X, Z_T, Y_G, size=7)
+    with pytest.raises(ValueError, match="must have one row for each sample, got x 6, z_t 6, y_g 5"):
+        full_batch(X, Z_T, Y_G[:5])
+
+
+# --- Tasks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "distribution, second, fourth", [("normal", 1, 3), ("uniform", 1 / 3, 1 / 5), ("sphere", 1, 1.8)]
+)
+def test_inputs_have_the_moments_of_their_distribution(distribution, second, fourth):
+    x = np.asarray(sample_inputs(KEY, 100_000, 3, distribution=distribution))
+    for power, moment in ((1, 0), (2, second), (4, fourth)):
+        values = x**power
+        assert (np.abs(values.mean(axis=0) - moment) < 5 * values.std(axis=0) / np.sqrt(len(x)) + 1e-12).all()
+    with pytest.raises(ValueError, match="distribution must be normal, uniform or sphere, got 'cube'"):
+        sample_inputs(KEY, 1, 1, distribution="cube")
+
+
+def test_a_mixture_is_the_sum_of_its_modes():
+    mixture = random_mixture(KEY, 4, 2, widths=(0.3, 0.8))
+    assert ((mixture.widths > 0.3) & (mixture.widths < 0.8)).all() and (jnp.abs(mixture.centers) <= 1).all()
+    by_hand = [
+        sum(a * np.exp(-np.sum((x - c) ** 2) / s**2)
+            for a, c, s in zip(mixture.amplitudes, mixture.centers, mixture.widths, strict=True))
+        for x in X
+    ]
+    assert np.allclose(mixture(X), by_hand, rtol=1e-12)
+    assert np.array_equal(random_mixture(KEY, 3, 2, widths=0.5).widths, [0.5] * 3)
+    with pytest.raises(ValueError, match="widths must be positive, got 0"):
+        random_mixture(KEY, 3, 2, widths=0)
+
+
+def test_flips_come_at_their_rate():
+    z = jnp.full(100_000, 2.0)
+    flipped = np.asarray(flip_signs(KEY, z, p_flip=0.3))
+    assert set(flipped) == {-2.0, 2.0}
+    assert abs((flipped < 0).mean() - 0.3) < 5 * np.sqrt(0.21 / len(z))
+    assert np.array_equal(flip_signs(KEY, z, p_flip=0), z) and np.array_equal(flip_signs(KEY, z, p_flip=1), -z)
+    with pytest.raises(ValueError, match=r"p_flip must lie in \[0, 1\], got 1.2"):
+        flip_signs(KEY, z, p_flip=1.2)
+
+
+# --- Teachers -----------------------------------------------------------------------------------
+
+
+def test_kernel_teacher_is_descent_in_function_space():
+    x, y = np.asarray(sample_inputs(KEY, 20, 2)), np.asarray(labels(X[:, 0]))
+    y = np.resize(y, 20)
+    teacher = train_kernel_teacher(x, y, network.ntk, epochs=[1, 2, 50], learning_rate=0.3)
+    gram, z, along = network.ntk(x), np.zeros(20), []
+    for _ in range(50):
+        z = z - 0.3 / 20 * gram @ (1 / (1 + np.exp(-z)) - y)
+        along.append(z)
+    assert np.allclose(teacher.logits(x), [along[0], along[1], along[49]], rtol=1e-10, atol=1e-12)
+    exact = np.sqrt(np.einsum("ei,ij,ej->e", teacher.coefficients, gram, teacher.coefficients))
+    assert np.allclose(teacher.weight_norms, exact, rtol=1e-12)
+    one_pass = train_kernel_teacher(x, y, network.ntk, epochs=[50], learning_rate=0.3)
+    assert np.allclose(one_pass.coefficients[0], teacher.coefficients[2], rtol=1e-12)
+
+
+def test_a_wide_network_and_the_kernel_make_the_same_teacher():
+    """Of a linearised network with its own kernel, to rounding: both follow one gradient flow."""
+    wide = fully_connected(1, width=64)
+    params = wide.init(KEY, 2)
+    y = labels(X[:, 0])
+    linear = wide.linearize(params)
+    without_start = lambda w, x: linear(w, x) - wide.apply(params, x)
+    done = train(without_start, params, full_batch(X, jnp.zeros(6), y), rho=0.0, T=1.0, steps=[10, 40], key=KEY,
+                 optimizer=optax.sgd(0.5), record=lambda w: without_start(w, X))
+    kernel = lambda a, b: wide.empirical_ntk(params, jnp.asarray(a), jnp.asarray(b))
+    teacher = train_kernel_teacher(X, y, kernel, epochs=[10, 40], learning_rate=0.5)
+    assert np.allclose(teacher.logits(X), done.records, rtol=1e-9, atol=1e-9)
+
+
+def test_the_default_learning_rate_descends():
+    x = np.asarray(sample_inputs(KEY, 50, 2))
+    y = np.asarray(labels(x[:, 0] + x[:, 1] ** 2 - 0.5))
+    z = train_kernel_teacher(x, y, network.ntk, epochs=range(1, 60)).logits(x)
+    loss = np.mean(np.logaddexp(0, z) - y * np.asarray(z), axis=1)
+    assert (np.diff(loss) < 0).all()
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_network_teacher_learns_and_keeps_its_epochs(batch_size):
+    y = labels(X[:, 0])
+    teacher = train_network_teacher(KEY, X, y, network, epochs=[1, 300], optimizer=optax.adam(0.02),
+                                    batch_size=batch_size)
+    early, late = teacher.logits(X)
+    assert ((late > 0) == (y == 1)).all()
+    assert jnp.abs(late).mean() > 2 * jnp.abs(early).mean()
+
+
+def test_kernel_teachers_answer_under_jit():
+    """Online batches are labelled by a teacher inside a traced step."""
+    x = np.asarray(sample_inputs(KEY, 10, 2))
+    teacher = train_kernel_teacher(x, labels(x[:, 0]), network.ntk, epochs=[5])
+    assert np.allclose(jax.jit(teacher.logits)(X), teacher.logits(X), rtol=1e-12)
+
+
+def test_bad_teachers_are_refused():
+    with pytest.raises(ValueError, match="y_g must be 0 or 1, got 2"):
+        train_kernel_teacher(X, [2] * 6, network.ntk, epochs=[1])
+    with pytest.raises(ValueError, match=r"epochs must increase, got \[4, 2\]"):
+        train_kernel_teacher(X, Y_G, network.ntk, epochs=[4, 2])
+    with pytest.raises(ValueError, match="got x 6, y_g 5"):
+        train_kernel_teacher(X, Y_G[:5], network.ntk, epochs=[1])
+    assert isinstance(GaussianMixture(jnp.ones(1), jnp.zeros((1, 2)), jnp.ones(1))(X), jax.Array)
