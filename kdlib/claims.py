@@ -10,14 +10,19 @@ FAILS = "does not hold as stated"
 
 # What the paper asserts, in our words: id -> (where, claim). A chapter that measures a claim adds it.
 CLAIMS = {
+    "2.1": ("Sec. 2, Eq. 3", "Trained long enough, each student logit reaches the minimiser of its own sample's loss."),
     "2.2": ("Fig. 1", "Hard labels split the effective logit at z_t = 0; the split grows with the hard ratio."),
     "2.3": ("Sec. 2", "Converged student logits are bigger than the teacher's: |z_eff| > |z_t|."),
     "2.4": ("Fig. 1 right", "For T > 1, a higher temperature widens the split."),
     "2.5": ("Fig. 1 right", "For T < 1, the curve forms a T-independent plateau."),
+    "2.6": ("Sec. 2", "A higher temperature makes the student converge more easily, as its gradient saturates less."),
+    "2.7": ("Sec. 2", "A wide network follows its linearisation, and its empirical kernel tends to the NTK."),
+    "2.8": ("Eq. 4", "The converged weight change is phi(X) Theta^-1 dz."),
+    "3.3": ("Eq. 5", "The student's weight change is the oracle's, projected onto the span of phi(X)."),
     "4.11": ("Sec. 4.2", "Label smoothing ends at z = ±log(2/epsilon - 1), of the label's sign."),
     "5.3": ("Sec. 5", "Where the teacher is wrong, hard labels move the student's logit towards the right side."),
     "5.4": ("Sec. 5", "At T = 1, however wrong the teacher, the right class keeps a probability of at least 1 - rho."),
-    "5.5": ("Sec. 5", "If rho <= 1/2, the student is always right."),
+    "5.5": ("Sec. 5", "At T = 1, if rho <= 1/2, the student is always right."),
 }
 
 

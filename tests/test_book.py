@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
@@ -20,15 +21,19 @@ import numpy as np
 import plotly.offline
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
-from tolerances import BROWSER
+from playwright.sync_api import Page, sync_playwright
+from tolerances import BROWSER, ROUNDING
 
 from kdlib import effective_logit, split_threshold
+from kdlib.explorers import EffectiveLogitExplorer, StudentExplorer
+from kdlib.networks import fully_connected
+from kdlib.students import NestedStudents
 
 ROOT = Path(__file__).parents[1]
 HTML = ROOT / "_build" / "html"
 PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
-EXPLORERS = ["book/index", "book/02_problem_setup"]
+EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pages
+STUDENT = "book/02_problem_setup.html"
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -165,7 +170,45 @@ def test_vendored_plotly_is_the_one_python_writes_for():
     assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
 
 
-# --- The explorer -------------------------------------------------------------------------------
+# --- The explorers ------------------------------------------------------------------------------
+
+
+@dataclass
+class Shown:
+    """An explorer on a page: what it shows, and which keys of the address are its own."""
+
+    page: Page
+    selector: str = ".kd-effective-logit"
+    prefix: str = ""
+
+    def find(self, inside):
+        return self.page.locator(f"{self.selector} {inside}")
+
+    def sliders(self):
+        names = self.find("input").evaluate_all("(inputs) => inputs.map((i) => i.name)")
+        return dict(zip(names, map(number, self.find("output").all_inner_texts()), strict=True))
+
+    def reading(self, name):
+        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %"))
+
+    def curves(self):
+        return self.find("svg path").evaluate_all("(paths) => paths.map((p) => p.getAttribute('d'))")
+
+    def keys(self, state):
+        return {self.prefix + name: value for name, value in state.items()}
+
+    def wait_for_address(self):
+        """Until the page's address holds what the sliders show."""
+        shown = self.keys(self.sliders()).items()
+        self.page.wait_for_url(lambda url: shown <= fragment(url).items())
+
+    def press(self, name, key):
+        self.find(f"input[name={name}]").focus()
+        self.page.keyboard.press(key)
+
+
+def student_on(page):
+    return Shown(page, ".kd-student", "s.")
 
 
 @pytest.fixture(params=EXPLORERS)
@@ -177,24 +220,14 @@ def number(text):
     return float(text.replace("−", "-").replace("∞", "inf"))
 
 
-def sliders(page):
-    """rho, T and z_t, as the page shows them."""
-    names = page.locator(".kd-explorer input").evaluate_all("(inputs) => inputs.map((i) => i.name)")
-    return dict(zip(names, map(number, page.locator(".kd-explorer output").all_inner_texts()), strict=True))
+def fragment(url):
+    return {name: float(value) for name, value in parse_qsl(urlsplit(url).fragment)}
 
 
-def reading(page, name):
-    return number(page.locator(f".kd-explorer [data-read={name}]").inner_text())
-
-
-def curves(page):
-    return [page.locator(f".kd-explorer svg path.kd-{side}").get_attribute("d") for side in ("right", "wrong")]
-
-
-def wait_for_address(page):
-    """Until the page's address holds what the sliders show."""
-    shown = sliders(page)
-    page.wait_for_url(lambda url: {name: float(value) for name, value in parse_qsl(urlsplit(url).fragment)} == shown)
+def visit(page, site, path, state):
+    """The page at an address that holds the state."""
+    page.goto("about:blank")  # else the page would stay, and only its address change
+    page.goto(f"{site}{path}#" + "&".join(f"{name}={value}" for name, value in state.items()))
 
 
 def centred(locator):
@@ -210,53 +243,60 @@ def drag(page, start, end):
     page.mouse.up()
 
 
+def drag_ratio(shown):
+    """Drag the soft ratio's thumb to the right by a quarter of the slider."""
+    box = centred(shown.find("input[name=rho]"))
+    middle, thumb = box["y"] + box["height"] / 2, 16
+    start = box["x"] + thumb / 2 + shown.sliders()["rho"] * (box["width"] - thumb)
+    drag(shown.page, (start, middle), (start + box["width"] / 4, middle))
+
+
 @pytest.mark.parametrize("name", ["rho", "T"])
 def test_explorer_follows_the_keyboard(browser, site, explorer, name):
     with opened(browser, site, explorer) as page:
-        before, drawn = sliders(page), curves(page)
-        page.locator(f"input[name={name}]").focus()
-        page.keyboard.press("ArrowRight")
-        after = sliders(page)
-        assert after[name] > before[name]
-        assert all(new != old for new, old in zip(curves(page), drawn, strict=True))
-        wait_for_address(page)
+        shown = Shown(page)
+        before, drawn = shown.sliders(), shown.curves()
+        shown.press(name, "ArrowRight")
+        assert shown.sliders()[name] > before[name]
+        assert shown.curves() != drawn
+        shown.wait_for_address()
 
 
 def test_explorer_follows_the_mouse(browser, site, explorer):
     with opened(browser, site, explorer) as page:
-        before, drawn = sliders(page), curves(page)
-        box = centred(page.locator("input[name=rho]"))
-        middle, thumb = box["y"] + box["height"] / 2, 16
-        start = box["x"] + thumb / 2 + before["rho"] * (box["width"] - thumb)
-        drag(page, (start, middle), (start + box["width"] / 4, middle))
-        after = sliders(page)
+        shown = Shown(page)
+        before, drawn = shown.sliders(), shown.curves()
+        drag_ratio(shown)
+        after = shown.sliders()
         assert after["rho"] == pytest.approx(before["rho"] + 0.25, abs=0.03)
-        assert all(new != old for new, old in zip(curves(page), drawn, strict=True))
+        assert shown.curves() != drawn
 
-        box = centred(page.locator(".kd-explorer svg"))
+        box = centred(shown.find("svg"))
         middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
         drag(page, (box["x"] + box["width"] / 3, middle), (right, middle))
-        assert sliders(page) == {**after, "z_t": 10}
-        wait_for_address(page)
+        assert shown.sliders() == {**after, "z_t": 10}
+        shown.wait_for_address()
 
 
 def test_explorer_follows_a_finger(browser, site, explorer):
     with opened(browser, site, explorer, viewport=PHONE, has_touch=True, is_mobile=True) as page:
-        before = sliders(page)
-        box = centred(page.locator(".kd-explorer svg"))
+        shown = Shown(page)
+        before = shown.sliders()
+        box = centred(shown.find("svg"))
         page.touchscreen.tap(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
-        assert 4 < sliders(page)["z_t"] < 8
-        assert reading(page, "right") != reading(page, "wrong")
-        assert sliders(page) == {**before, "z_t": sliders(page)["z_t"]}
+        after = shown.sliders()
+        assert 4 < after["z_t"] < 8
+        assert shown.reading("right") != shown.reading("wrong")
+        assert after == {**before, "z_t": after["z_t"]}
 
 
 def test_explorer_restores_a_link_and_agrees_with_the_library(browser, site, explorer):
     with opened(browser, site, explorer) as page:
         for rho, T, z_t in ((0.3, 2, -1), (0.95, 0.2, 7.5), (1, 5, 0)):
             state = {"rho": rho, "T": T, "z_t": z_t}
-            page.goto("about:blank")  # else the page would stay, and only its address change
-            page.goto(f"{site}{explorer}#" + "&".join(f"{name}={value}" for name, value in state.items()))
-            assert sliders(page) == state
+            visit(page, site, explorer, state)
+            shown = Shown(page)
+            assert shown.sliders() == state
             label = int(z_t >= 0)
             expected = {
                 "t": split_threshold(rho=rho, T=T),
@@ -264,47 +304,134 @@ def test_explorer_restores_a_link_and_agrees_with_the_library(browser, site, exp
                 "wrong": effective_logit(z_t, 1 - label, rho=rho, T=T),
             }
             for name, value in expected.items():
-                assert abs(reading(page, name) - value) <= 0.005 + BROWSER  # two decimals are shown
+                assert abs(shown.reading(name) - value) <= 0.005 + BROWSER  # two decimals are shown
 
 
 def test_explorer_ignores_an_address_that_is_not_its_own(browser, served, explorer):
     seen = {}
-    for fragment in ("", "rho=abc&T=-1", "rho=&T=", "%E0%A4%A", "rho=2&T=1e999", "some-section"):
-        with opened(browser, served, f"{explorer}#{fragment}") as page:
-            seen[fragment] = sliders(page), curves(page)
+    for address in ("", "rho=abc&T=-1", "rho=&T=", "%E0%A4%A", "rho=2&T=1e999", "s.rho=0.1", "some-section"):
+        with opened(browser, served, f"{explorer}#{address}") as page:
+            seen[address] = Shown(page).sliders(), Shown(page).curves()
     assert seen == dict.fromkeys(seen, seen[""])
 
 
 def test_explorer_says_that_hard_labels_alone_have_no_minimiser(browser, served, explorer):
     with opened(browser, served, explorer) as page:
-        page.locator("input[name=rho]").focus()
-        page.keyboard.press("Home")
-        assert reading(page, "t") == np.inf
-        assert "no finite minimiser" in page.locator(".kd-note").inner_text()
+        shown = Shown(page)
+        shown.press("rho", "Home")
+        assert shown.reading("t") == np.inf
+        assert "no finite minimiser" in shown.find(".kd-note").inner_text()
 
 
-def test_explorer_is_a_still_picture_without_scripts(browser, site, explorer):
-    with opened(browser, site, explorer, java_script_enabled=False) as page:
-        assert page.locator("svg.kd-still").is_visible()
+@pytest.mark.parametrize("name", ["rho", "T", "n", "epoch", "draw"])
+def test_student_follows_the_keyboard(browser, site, name):
+    with opened(browser, site, STUDENT) as page:
+        shown = student_on(page)
+        before, drawn = shown.sliders(), shown.find("path.kd-fit").first.get_attribute("d")
+        shown.press(name, "ArrowRight")
+        after = shown.sliders()
+        assert after[name] > before[name]
+        assert after == {**before, name: after[name]}
+        assert shown.find("path.kd-fit").first.get_attribute("d") != drawn
+        shown.wait_for_address()
 
 
-# --- The explorer's own solver ------------------------------------------------------------------
+def test_student_follows_the_mouse(browser, site):
+    with opened(browser, site, STUDENT) as page:
+        shown = student_on(page)
+        before, drawn = shown.sliders(), shown.curves()
+        drag_ratio(shown)
+        after = shown.sliders()
+        assert after["rho"] == pytest.approx(before["rho"] + 0.25, abs=0.05)
+        assert shown.curves() != drawn
+
+        box = centred(shown.find("svg.kd-drag"))  # the weight norm's chart holds n
+        middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
+        drag(page, (box["x"] + box["width"] / 3, middle), (right, middle))
+        assert shown.sliders() == {**after, "n": 200}
+        shown.wait_for_address()
+
+
+def test_student_restores_a_link_and_agrees_with_the_library(browser, site, task):
+    with opened(browser, site, STUDENT) as page:
+        for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6)):
+            state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
+            shown = student_on(page)
+            visit(page, site, STUDENT, shown.keys(state))
+            assert shown.sliders() == state
+            expected = in_python(task, [n], rho=rho, T=T, epoch=epoch, draw=draw)
+            assert abs(shown.reading("norm") - expected["norms"][n - 1]) <= 0.006
+            for name, z in (("teacher", expected["teacher"]), ("student", expected["curves"][0])):
+                assert abs(shown.reading(name) - 100 * error_rate(task, z)) <= 0.1
+
+
+def test_student_ignores_an_address_that_is_not_its_own(browser, served):
+    seen = {}
+    for address in ("", "s.n=2.5&s.epoch=100&s.draw=7&s.rho=-1&s.T=0", "s.n=201&s.draw=", "rho=0.1&n=3"):
+        with opened(browser, served, f"{STUDENT}#{address}") as page:
+            seen[address] = student_on(page).sliders(), student_on(page).curves()
+    assert seen == dict.fromkeys(seen, seen[""])
+
+
+def test_student_of_hard_labels_alone_is_not_drawn(browser, served):
+    with opened(browser, served, STUDENT) as page:
+        shown = student_on(page)
+        shown.press("rho", "Home")
+        assert shown.reading("norm") == np.inf
+        assert "no student converges" in shown.find(".kd-note").inner_text()
+        drawn = shown.find(":is(path.kd-fit, path.kd-dot)")
+        assert [path.get_attribute("d") for path in drawn.all()] == [""] * 4
+        shown.press("rho", "ArrowRight")
+        assert np.isfinite(shown.reading("norm"))
+
+
+def test_two_explorers_share_an_address(browser, site):
+    with opened(browser, site, STUDENT) as page:
+        both = [Shown(page), student_on(page)]
+        for shown in both:
+            shown.press("rho", "ArrowRight")
+            shown.press("T", "ArrowLeft")
+        for shown in both:
+            shown.wait_for_address()
+        states = [shown.sliders() for shown in both]
+        visit(page, site, STUDENT, fragment(page.url))
+        assert [shown.sliders() for shown in both] == states
+
+
+@pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in EXPLORERS),
+                                            (STUDENT, ".kd-student")])
+def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
+    with opened(browser, site, path, java_script_enabled=False) as page:
+        assert page.locator(f"{selector} + noscript svg.kd-still").is_visible()
+
+
+# --- The explorers' own solvers -----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def solver(browser):
-    """effectiveLogit of the explorer's module, mapped over rows of arguments; errors by their names."""
-    source = base64.b64encode((ROOT / "kdlib/explorers/effective_logit.js").read_bytes()).decode()
+def evaluate(browser):
+    """Calls a JavaScript function (module, argument) in a page, with the module of an explorer's class."""
     with browser.new_context() as context:
         page = context.new_page()
-        yield lambda rows: page.evaluate(
-            """async ([url, rows]) => {
-                const {effectiveLogit} = await import(url);
-                const solve = (row) => { try { return effectiveLogit(...row); } catch (error) { return error.name; } };
-                return rows.map(solve);
-            }""",
-            [f"data:text/javascript;base64,{source}", rows],
-        )
+
+        def call(explorer, function, argument):
+            source = base64.b64encode(explorer._esm.encode()).decode()
+            arguments = [f"data:text/javascript;base64,{source}", argument]
+            return page.evaluate(f"async ([url, argument]) => ({function})(await import(url), argument)", arguments)
+
+        yield call
+
+
+@pytest.fixture(scope="module")
+def solver(evaluate):
+    """effectiveLogit mapped over rows of arguments; errors by their names."""
+    return lambda rows: evaluate(
+        EffectiveLogitExplorer,
+        """({effectiveLogit}, rows) => rows.map((row) => {
+            try { return effectiveLogit(...row); } catch (error) { return error.name; }
+        })""",
+        rows,
+    )
 
 
 def test_browser_and_library_agree(solver):
@@ -325,3 +452,75 @@ def test_browser_refuses_what_the_library_refuses(solver):
     bad = [(nan, 1, 0.5, 1), (inf, 1, 0.5, 1), (0, 2, 0.5, 1), (0, 1, -0.1, 1), (0, 1, 1.5, 1), (0, 1, nan, 1),
            (0, 1, 0.5, 0), (0, 1, 0.5, inf)]
     assert solver(bad) == ["RangeError"] * len(bad)
+
+
+NETWORK = fully_connected(3, width=512)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return StudentExplorer().task
+
+
+def in_python(task, sizes, *, rho, T, epoch, draw):
+    """Norms of all students and some of their curves, by the library."""
+    grid = np.linspace(-3, 3, 193)[:, None]
+    x, x_t = np.array(task["samples"][draw - 1])[:, None], np.array(task["x_t"])[:, None]
+    coefficients = task["coefficients"][task["epochs"].index(epoch)]
+    y_g = np.searchsorted(task["boundaries"], x[:, 0]) % 2
+    z = effective_logit(NETWORK.ntk(x, x_t) @ coefficients, y_g, rho=rho, T=T)
+    students = NestedStudents(x, NETWORK.ntk)
+    return {"teacher": NETWORK.ntk(grid, x_t) @ coefficients, "norms": students.weight_norms(z),
+            "curves": students.predict(grid, z, sizes)}
+
+
+def error_rate(task, z):
+    """Probability of the wrong class under x ~ N(0, 1) in [-3, 3], on a grid fine enough not to matter."""
+    x = np.linspace(-3, 3, 60_001)
+    wrong = (np.interp(x, np.linspace(-3, 3, 193), z) > 0) != np.searchsorted(task["boundaries"], x) % 2
+    return np.average(wrong, weights=np.exp(-(x**2) / 2))
+
+
+@pytest.mark.parametrize("depth, sigma_w, sigma_b", [(3, 1, 1), (1, 1.4, 0.5), (6, 1.4, 0.1)])
+def test_kernel_in_browser_and_library_agree(evaluate, depth, sigma_w, sigma_b):
+    far = np.linspace(-3, 3, 41)
+    x = np.concatenate([far, 0.7 + 10.0 ** -np.arange(1, 16), [0.7]])
+    network = {"depth": depth, "sigma_w": sigma_w, "sigma_b": sigma_b}
+    rows = evaluate(StudentExplorer, "({ntk}, [x, network]) => ntk(x, x, network).map((row) => [...row])",
+                    [x.tolist(), network])
+    expected = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b).ntk(x[:, None])
+    size = np.sqrt(expected.diagonal())
+    assert (np.abs(rows - expected) <= ROUNDING * size * size[:, None]).all()
+
+
+@pytest.mark.parametrize("draw", [1, 3, 6])
+def test_student_in_browser_and_library_agree(evaluate, task, draw):
+    sizes = [1, 20, 200]
+    settings = [{"rho": rho, "T": T, "epoch": epoch, "draw": draw}
+                for rho, T, epoch in product([0.05, 0.5, 1], [0.5, 5], [16, 1024, 16384])]
+    results = evaluate(
+        StudentExplorer,
+        """({experiment}, [task, sizes, settings]) => {
+            const solve = experiment(task);
+            return settings.map((setting) => {
+                const {teacher, norms, student} = solve(setting);
+                return {teacher, norms: [...norms], curves: sizes.map((n) => [...student(n)])};
+            });
+        }""",
+        [task, sizes, settings],
+    )
+    for setting, result in zip(settings, results, strict=True):
+        for name, expected in in_python(task, sizes, **setting).items():
+            assert (np.abs(result[name] - expected) <= BROWSER * np.maximum(1, np.abs(expected))).all()
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [({"n": 500}, "n must lie in 1..200, got 500: "), ({"n": 2.5}, "n must lie in 1..200, got 2.5: "),
+     ({"draw": 0}, "draw must lie in 1..6, got 0: "),
+     ({"epoch": 100}, "epoch must be a power of 2 in 16..16384, got 100: "),
+     ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: ")],
+)
+def test_student_refuses_bad_settings(bad, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        StudentExplorer(**bad)

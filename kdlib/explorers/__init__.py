@@ -1,5 +1,6 @@
 """Interactive figures that need no kernel: one ES module each, live by anywidget, static by inlining."""
 
 from kdlib.explorers.effective_logit import EffectiveLogitExplorer
+from kdlib.explorers.student import StudentExplorer
 
-__all__ = ["EffectiveLogitExplorer"]
+__all__ = ["EffectiveLogitExplorer", "StudentExplorer"]

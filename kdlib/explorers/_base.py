@@ -1,0 +1,69 @@
+"""What the explorers share: the soft ratio, the temperature, and a life without a kernel."""
+
+import json
+from itertools import count
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+from kdlib._checks import require_ratios, require_temperature
+
+_HERE = Path(__file__).parent
+_number = count(1)
+
+
+def module(*pieces):
+    """One ES module from pieces of JavaScript, each of which may use those before it."""
+    return "\n".join((_HERE / f"{piece}.js").read_text() for piece in pieces)
+
+
+def polyline(x, y, style):
+    """A curve in a still SVG."""
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    return f'<polyline fill="none" {style} points="{points}"/>'
+
+
+class Explorer(anywidget.AnyWidget):
+    """A figure with sliders that computes where it is shown.
+
+    A subclass names its kind, as its module does, and the module, ``_esm``; it tags with ``page=True``
+    the traits that a static page needs to begin with.
+    """
+
+    _kind = ""
+
+    _css = (_HERE / "explorer.css").read_text()
+
+    rho = traitlets.CFloat(0.5).tag(sync=True, page=True)
+    T = traitlets.CFloat(5.0).tag(sync=True, page=True)
+
+    @traitlets.validate("rho")
+    def _ratio(self, proposal):
+        require_ratios(rho=proposal.value)
+        return proposal.value
+
+    @traitlets.validate("T")
+    def _temperature(self, proposal):
+        require_temperature(proposal.value)
+        return proposal.value
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle, *rest = super()._repr_mimebundle_(**kwargs)
+        return ({**bundle, "text/html": self.static_html()}, *rest)
+
+    def static_html(self):
+        """The explorer as a fragment of a page that has no kernel and makes no request."""
+        name = f"kd-explorer-{next(_number)}"
+        state = json.dumps(self.trait_values(page=True))
+        return (
+            f"<style>{self._css}</style>\n"
+            f'<div class="kd-explorer kd-{self._kind}" id="{name}"></div>\n'
+            f"<noscript>{self.picture()}</noscript>\n"
+            f'<script type="module">\n{self._esm}\n'
+            f'mount(document.getElementById("{name}"), {state});\n</script>'
+        )
+
+    def picture(self):
+        """A still SVG of the present state, for pages without scripts."""
+        raise NotImplementedError

@@ -1,0 +1,41 @@
+// Eq. 3, solved in the browser.
+
+const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
+const sigma = (v) => (v > 0 ? 1 / (1 + Math.exp(-v)) : Math.exp(v) / (1 + Math.exp(v)));
+
+/** Root z of (rho/T) [sigma(z/T) - sigma(zt/T)] + (1-rho) [sigma(z) - y] = 0; see kdlib.effective_logit. */
+export function effectiveLogit(zt, y, rho, T) {
+  if (!(rho >= 0 && rho <= 1 && T > 0 && T < Infinity && Number.isFinite(zt) && (y === 0 || y === 1)))
+    throw new RangeError(`need finite z_t, y_g 0 or 1, 0 <= rho <= 1, T > 0; got ${[zt, y, rho, T]}`);
+  if (rho === 1) return zt;
+  if (rho === 0) return y ? Infinity : -Infinity;
+  if (y === 0) return -effectiveLogit(-zt, 1, rho, T);
+  // x = (z - start)/T is the root of the increasing function
+  // F(x) = log(1 - e^-x) + softplus(z) - softplus(-z/T) - c, found by Newton's method in log x.
+  const start = Math.max(zt, -750 * T);
+  const c = Math.log(T) + Math.log1p(-rho) - Math.log(rho) + softplus(start / T);
+  let low = 0;
+  let high = Math.LN2 + Math.max(c + 2 * Math.LN2 + Math.max(-start / T, 0) - start, 0) / T;
+  // Where to begin: the smaller of the two approximations that kdlib begins with.
+  const logQ = c - Math.max(start, 0);
+  const q = Math.exp(Math.min(logQ, 0));
+  const near = logQ < 0 ? Math.log1p((q * (1 + Math.exp(-start / T))) / (1 - q)) : Infinity;
+  const v = Math.min(softplus(Math.log(T) + c - start), 1e300);
+  const crossed = Math.max(v * (1 - Math.log1p(v) / (2 + v)), c - start) / T;
+  let x = Math.max(Math.min(near, crossed, high), 1e-300);
+  for (let step = 0; step < 200; step++) {
+    const z = start + T * x;
+    const rise = -Math.expm1(-x);
+    const F = Math.log(rise) + softplus(z) - softplus(-z / T) - c;
+    if (F < 0) low = x;
+    else high = x;
+    const slope = Math.exp(-x) / rise + T * sigma(z) + sigma(-z / T);
+    let next = x * Math.exp(-F / (slope * x));
+    if (!(next >= low && next <= high)) next = (low + high) / 2;
+    const change = Math.abs(next - x);
+    x = next;
+    // Newton's error is squared at each step: after this one it is below the last bit.
+    if (change <= 1e-9 * Math.min(x, 1, 1 / T) || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
+  }
+  return start + T * x;
+}

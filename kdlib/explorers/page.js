@@ -1,0 +1,195 @@
+// What explorers share: sliders, plots, a state that lives in the page's address, and two homes. anywidget
+// calls `render` in a live notebook; a static page inlines the module and calls `mount` with a model of its own.
+
+const attributes = (node, values) => {
+  for (const [key, value] of Object.entries(values)) node.setAttribute(key, value);
+  return node;
+};
+
+const svgNode = (tag, values = {}) => attributes(document.createElementNS("http://www.w3.org/2000/svg", tag), values);
+
+const show = (v, digits = 2) =>
+  v === Infinity ? "+∞" : v === -Infinity ? "−∞" : v.toFixed(digits).replace("-", "−").replace(/^−(0\.?0*)$/, "$1");
+
+const signed = (v) => (v > 0 && Number.isFinite(v) ? "+" : "") + show(v);
+
+// ---- sliders ----
+
+/** A slider that stops at the given values, in increasing order; others are shown at the nearest stop. */
+const stops = (values) => ({
+  min: 0,
+  max: values.length - 1,
+  step: 1,
+  read: (i) => values[i],
+  write: (v) => values.reduce((best, value, i) => (Math.abs(value - v) < Math.abs(values[best] - v) ? i : best), 0),
+});
+
+const RATIO = {
+  name: "rho", label: "<i>ρ</i> soft ratio", min: 0, max: 1, step: 0.01, valid: (v) => v >= 0 && v <= 1,
+};
+
+// T runs on a logarithmic slider and stops at round numbers: 0.1 … 1, 1.1, 1.3 … 20.
+const TEMPERATURE = {
+  name: "T", label: "<i>T</i> temperature", min: -1, max: 1.3, step: 0.05, valid: (v) => v > 0 && v < Infinity,
+  read: (v) => Number((10 ** v).toPrecision(2)), write: Math.log10,
+};
+
+const sliders = (id, controls) => `<div class="kd-controls">${controls.map(({ name, label, min, max, step }) => `
+  <label for="${id}-${name}">${label}</label>
+  <input id="${id}-${name}" name="${name}" type="range" min="${min}" max="${max}" step="${step}">
+  <output for="${id}-${name}"></output>`).join("")}
+</div>`;
+
+/** Tell `move` where the pointer is in the picture, from left to right, while it is held down. */
+function follow(svg, move) {
+  const tell = (event) => move(event.clientX - svg.getBoundingClientRect().left);
+  svg.addEventListener("pointerdown", (event) => {
+    svg.setPointerCapture(event.pointerId);
+    tell(event);
+  });
+  svg.addEventListener("pointermove", (event) => svg.hasPointerCapture(event.pointerId) && tell(event));
+}
+
+// ---- plots ----
+
+/** A plot in a picture: axes, and above them layers that are clipped to the frame. */
+function plot(svg, id) {
+  const axes = svg.appendChild(svgNode("g", { class: "kd-axes" }));
+  const clip = svg.appendChild(svgNode("clipPath", { id: `${id}-clip` })).appendChild(svgNode("rect"));
+  const inside = svg.appendChild(svgNode("g", { "clip-path": `url(#${id}-clip)` }));
+
+  /** Draw the axes; returns the frame in pixels, its scales x and y, and the inverse of x. */
+  function axis({ width, height, left = 44, top = 10, x, y }) {
+    const [right, bottom] = [width - 12, height - 42];
+    const scale = ({ range: [from, to], log }, start, end) => {
+      const to01 = log ? (v) => Math.log(v / from) / Math.log(to / from) : (v) => (v - from) / (to - from);
+      return (v) => start + to01(v) * (end - start);
+    };
+    const frame = { left, right, top, bottom, x: scale(x, left, right), y: scale(y, bottom, top) };
+    frame.at = (pixel) => {
+      const share = (pixel - left) / (right - left);
+      const [from, to] = x.range;
+      return x.log ? from * (to / from) ** share : from + share * (to - from);
+    };
+
+    attributes(svg, { viewBox: `0 0 ${width} ${height}` });
+    attributes(clip, { x: left, y: top, width: right - left, height: bottom - top });
+    axes.replaceChildren();
+    const line = (v, ends) => axes.appendChild(svgNode("line", { ...ends, ...(v === 0 && { class: "kd-zero" }) }));
+    const text = (content, values) => { axes.appendChild(svgNode("text", values)).textContent = content; };
+    const tick = (v) => show(v, v % 1 ? 1 : 0);
+    for (const v of x.ticks) {
+      line(v, { x1: frame.x(v), x2: frame.x(v), y1: top, y2: bottom });
+      text(tick(v), { x: frame.x(v), y: bottom + 16, "text-anchor": "middle" });
+    }
+    for (const v of y.ticks) {
+      line(v, { x1: left, x2: right, y1: frame.y(v), y2: frame.y(v) });
+      text(tick(v), { x: left - 7, y: frame.y(v) + 4, "text-anchor": "end" });
+    }
+    const middle = (top + bottom) / 2;
+    text(x.title, { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" });
+    text(y.title, { x: 13, y: middle, "text-anchor": "middle", transform: `rotate(-90 13 ${middle})` });
+    return frame;
+  }
+
+  return { axis, layer: (tag, name) => inside.appendChild(svgNode(tag, { class: name })) };
+}
+
+const line = (xs, ys, { x, y }) =>
+  Array.from(xs, (v, i) => `${i ? "L" : "M"}${x(v).toFixed(1)} ${y(ys[i]).toFixed(1)}`).join("");
+
+// ---- two homes ----
+
+/** A model with anywidget's interface whose state is the page's address: #rho=0.3&T=2&z_t=-1. */
+function pageModel(state, controls, prefix) {
+  const listeners = {};
+  const emit = (name) => (listeners[`change:${name}`] ?? []).forEach((callback) => callback());
+  const given = () => new URLSearchParams(location.hash.slice(1));
+  const read = () => {
+    for (const { name, valid } of controls) {
+      const text = given().get(prefix + name);
+      const value = Number(text);
+      if (text !== null && text.trim() !== "" && valid(value)) {
+        state[name] = value;
+        emit(name);
+      }
+    }
+  };
+  // Other explorers' keys stay in the address; the name of a section, which has no value, does not.
+  const write = () => {
+    const address = given();
+    for (const [key, value] of [...address]) if (!value) address.delete(key);
+    for (const { name } of controls) address.set(prefix + name, state[name]);
+    history.replaceState(history.state, "", `#${address}`);
+  };
+  let writing;
+  read();
+  addEventListener("hashchange", read);
+  return {
+    get: (name) => state[name],
+    set(name, value) {
+      state[name] = value;
+      emit(name);
+    },
+    // Browsers limit how often an address may change: it is written when the slider rests.
+    save_changes() {
+      clearTimeout(writing);
+      writing = setTimeout(write, 150);
+    },
+    on: (event, callback) => (listeners[event] ??= []).push(callback),
+    off: (event, callback) => (listeners[event] = (listeners[event] ?? []).filter((other) => other !== callback)),
+  };
+}
+
+/**
+ * An explorer from its parts: the controls; their keys' prefix in the address; and `build`, which fills the host
+ * and returns `layout`, called when the host's size has changed, and `draw`, called when the state has.
+ */
+function explorer({ kind, prefix, controls, build }) {
+  function mount(host, model) {
+    // Each module counts for itself, and a page has several: hosts in a page have names.
+    const id = host.id || `kd-${kind}-${(globalThis.kdExplorers = (globalThis.kdExplorers ?? 0) + 1)}`;
+    host.classList.add("kd-explorer", `kd-${kind}`);
+    const change = (name, value) => {
+      model.set(name, value);
+      model.save_changes();
+    };
+    const { layout, draw } = build({ host, id, model, change });
+    const inputs = controls.map(({ name }) => host.querySelector(`input[name=${name}]`));
+    const refresh = () => {
+      controls.forEach(({ name, write = (v) => v, text = String }, i) => {
+        const value = model.get(name);
+        inputs[i].value = write(value);
+        inputs[i].setAttribute("aria-valuetext", text(value));
+        inputs[i].nextElementSibling.value = text(value).replace("-", "−");
+      });
+      draw();
+    };
+    controls.forEach(({ name, read = Number }, i) => {
+      inputs[i].addEventListener("input", () => change(name, read(Number(inputs[i].value))));
+      model.on(`change:${name}`, refresh);
+    });
+    layout();
+    refresh();
+    const observer = new ResizeObserver(() => { layout(); draw(); });
+    observer.observe(host);
+    return () => {
+      observer.disconnect();
+      for (const { name } of controls) model.off(`change:${name}`, refresh);
+    };
+  }
+
+  function render({ model, el }) {
+    const host = el.appendChild(document.createElement("div"));
+    // JupyterLab binds the arrow keys before a slider sees them, unless they stop at the window.
+    const keep = (event) => host.contains(event.target) && event.stopPropagation();
+    addEventListener("keydown", keep, true);
+    const unmount = mount(host, model);
+    return () => {
+      removeEventListener("keydown", keep, true);
+      unmount();
+    };
+  }
+
+  return { mount: (host, state) => mount(host, pageModel(state, controls, prefix)), render };
+}

@@ -1,0 +1,206 @@
+// The student explorer: a one-dimensional task, and the converged student that learns it from an imperfect teacher.
+
+const GRID = Array.from({ length: 193 }, (_, i) => (i - 96) / 32); // the boundaries of the task among them
+const SIZES = Array.from({ length: 200 }, (_, i) => i + 1);
+const EPOCHS = Array.from({ length: 11 }, (_, i) => 2 ** (4 + i));
+const whole = (largest) => (v) => Number.isInteger(v) && v >= 1 && v <= largest;
+
+const CONTROLS = [
+  RATIO,
+  TEMPERATURE,
+  // Every size where it matters, then steps of about a tenth.
+  {
+    name: "n", label: "<i>n</i> samples", valid: whole(200),
+    ...stops(SIZES.filter((n) => n <= 20 || (n <= 40 && n % 2 === 0) || (n <= 100 && n % 5 === 0) || n % 10 === 0)),
+  },
+  { name: "epoch", label: "teacher’s epochs", valid: (v) => EPOCHS.includes(v), ...stops(EPOCHS) },
+  { name: "draw", label: "draw of samples", valid: whole(6), min: 1, max: 6, step: 1 },
+];
+
+/** The task's students: a function of the state, which solves for all sizes and leaves one to be drawn. */
+export function experiment({ network, boundaries, samples, epochs, x_t, coefficients }) {
+  const label = (x) => boundaries.filter((b) => b < x).length % 2;
+  const combine = (rows, a) => rows.map((row) => row.reduce((sum, value, j) => sum + value * a[j], 0));
+  const teacherOnGrid = ntk(GRID, x_t, network);
+  // Only a new draw costs a factorisation, and only once.
+  const draws = samples.map((x) => {
+    let drawn;
+    return () => (drawn ??= {
+      x, y: x.map(label), features: ntk(x, x_t, network), students: nestedStudents(x, GRID, network),
+    });
+  });
+
+  // Probability under x ~ N(0, 1) that the curve has the wrong sign. No boundary lies within a cell of the grid,
+  // and there a curve is a straight line.
+  const cells = GRID.slice(1).map((end, i) => {
+    const middle = (GRID[i] + end) / 2;
+    return { side: label(middle) ? 1 : -1, weight: Math.exp((-middle * middle) / 2) };
+  });
+  const total = cells.reduce((sum, { weight }) => sum + weight, 0);
+  const error = (z) => cells.reduce((sum, { side, weight }, i) => {
+    const [a, b] = [side * z[i], side * z[i + 1]];
+    const wrong = Math.max(-a, 0) + Math.max(-b, 0);
+    return sum + (wrong && (weight * wrong) / (Math.abs(a) + Math.abs(b)));
+  }, 0) / total;
+
+  return ({ rho, T, epoch, draw }) => {
+    const a = coefficients[epochs.indexOf(epoch)];
+    const { x, y, features, students } = draws[draw - 1]();
+    const z_t = combine(features, a);
+    const targets = z_t.map((z, i) => effectiveLogit(z, y[i], rho, T));
+    const c = students.coordinates(targets);
+    return {
+      x, y, z_t, targets, error, teacher: combine(teacherOnGrid, a), norms: students.weightNorms(c),
+      student: (n) => students.predict(c, n),
+    };
+  };
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function inWords(rho, n, { wrong, corrected }, { teacher, student }) {
+  if (rho === 0) return "ρ = 0: hard labels alone. Their targets lie at ±∞, so no student converges and none is drawn.";
+  const samples = n === 1 ? "the one sample" : wrong ? `${wrong} of ${n} samples` : `all ${n} samples`;
+  const targets =
+    rho === 1 ? "ρ = 1: the teacher alone. The student copies it, mistakes included."
+      : wrong === 0 ? `The teacher is right about ${samples}; hard labels only push its answers away from zero.`
+        : `The teacher is wrong about ${samples}; hard labels correct ${
+          corrected < wrong ? corrected || "none" : ["", "it", "both"][wrong] ?? "them all"}.`;
+  const verdict =
+    Math.abs(student - teacher) < 0.005 ? "Student and teacher err about equally often."
+      : student > teacher
+        ? `The teacher errs less: away from its ${n === 1 ? "sample" : `${n} samples`} the student can only guess.`
+        : rho === 1 ? "That it errs less is luck." : "The student beats its teacher.";
+  return `${targets} ${verdict}`;
+}
+
+function build({ host, id, model, change }) {
+  host.innerHTML = `
+    <svg role="img" aria-labelledby="${id}-title"><title id="${id}-title"></title></svg>
+    <p class="kd-legend" aria-hidden="true">
+      <span class="kd-fit">the student</span><span class="kd-teacher">its teacher</span>
+      <span class="kd-dot kd-right">target, teacher right</span>
+      <span class="kd-dot kd-wrong">target, teacher wrong</span><span class="kd-split">side of the true class</span></p>
+    <div class="kd-desk">
+      ${sliders(id, CONTROLS)}
+      <svg class="kd-drag" role="img" aria-labelledby="${id}-norms"><title id="${id}-norms"></title></svg>
+    </div>
+    <dl class="kd-readout">
+      <div class="kd-fit"><dt>student’s error</dt><dd data-read="student"></dd></div>
+      <div><dt>teacher’s error</dt><dd data-read="teacher"></dd></div>
+      <div><dt>norm |Δ<i>w<sub>n</sub></i>|</dt><dd data-read="norm"></dd></div>
+    </dl>
+    <p class="kd-note"></p>`;
+
+  const task = model.get("task");
+  const solve = experiment(task);
+  const [picture, chart] = host.querySelectorAll("svg");
+  const note = host.querySelector(".kd-note");
+  const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
+
+  const truth = picture.appendChild(svgNode("g", { class: "kd-truth" }));
+  const main = plot(picture, id);
+  const rightSide = main.layer("path", "kd-split");
+  const curves = { teacher: main.layer("path", "kd-teacher"), student: main.layer("path", "kd-fit") };
+  const marks = { right: main.layer("path", "kd-dot kd-right"), wrong: main.layer("path", "kd-dot kd-wrong") };
+
+  const side = plot(chart, `${id}-side`);
+  const level = side.layer("path", "kd-teacher");
+  const guide = side.layer("line", "kd-guide");
+  const growth = side.layer("path", "kd-fit");
+  const here = side.layer("circle", "kd-fit");
+  let frame, chartFrame, reach;
+
+  const ends = [GRID[0], ...task.boundaries, GRID.at(-1)];
+  const classes = ends.slice(1).map((end, i) => ({ from: ends[i], to: end, label: i % 2 }));
+
+  function layout() {
+    chartFrame = side.axis({
+      width: Math.max(chart.getBoundingClientRect().width, 180), height: 190, left: 58,
+      x: { range: [0.9, 222], log: true, ticks: [1, 10, 100], title: "samples" },
+      y: { range: [0.04, 2000], log: true, ticks: [0.1, 1, 10, 100, 1000], title: "weight norm" },
+    });
+    reach = undefined;
+  }
+
+  /**
+   * The logits shown reach as far as any target of this teacher, whatever the soft ratio. The scale stands still
+   * while rho, n or the draw moves; T stretches it only when it is low, as targets grow like z_t / T.
+   */
+  function scale(teacher, rho, T) {
+    const most = Math.max(...teacher.map(Math.abs));
+    const smallest = Math.min(rho || 1, RATIO.step);
+    const needed = 1.05 * Math.max(...[T, 20].map((t) => effectiveLogit(most, 1, smallest, t)));
+    if (needed === reach) return;
+    reach = needed;
+    const width = Math.max(host.clientWidth, 260);
+    const step = [5, 10, 20, 50].find((step) => reach / step < 4) ?? 100;
+    const ticks = [-3, -2, -1, 0, 1, 2, 3].map((k) => k * step).filter((z) => Math.abs(z) < reach);
+    frame = main.axis({
+      width, height: Math.round(Math.min(410, Math.max(300, width * 0.56))), top: 34,
+      x: { range: [GRID[0], GRID.at(-1)], ticks: [-3, -2, -1, 0, 1, 2, 3], title: "input x" },
+      y: { range: [-reach, reach], ticks, title: "logit" },
+    });
+    const { x, y } = frame;
+    rightSide.setAttribute("d", classes.map(({ from, to, label }) =>
+      `M${x(from)} ${y(0)}V${y(label ? reach : -reach)}H${x(to)}V${y(0)}Z`).join(""));
+    truth.replaceChildren();
+    const text = (content, values) => { truth.appendChild(svgNode("text", values)).textContent = content; };
+    text("class", { x: frame.left - 7, y: 19, "text-anchor": "end" });
+    for (const { from, to, label } of classes) {
+      const box = { x: x(from), width: x(to) - x(from), y: 6, height: 18 };
+      truth.appendChild(svgNode("rect", { ...box, class: `kd-class-${label}` }));
+      text(label, { x: (x(from) + x(to)) / 2, y: 19, "text-anchor": "middle" });
+    }
+  }
+
+  function draw() {
+    const [rho, T, n, epoch, draw] = CONTROLS.map(({ name }) => model.get(name));
+    const now = solve({ rho, T, epoch, draw });
+    const student = now.student(n);
+    const finite = rho > 0;
+    scale(now.teacher, rho, T);
+    curves.teacher.setAttribute("d", line(GRID, now.teacher, frame));
+    curves.student.setAttribute("d", finite ? line(GRID, student, frame) : "");
+    const count = { right: 0, wrong: 0, corrected: 0 };
+    const drawn = { right: "", wrong: "" };
+    for (let i = 0; finite && i < n; i++) {
+      const side = now.y[i] ? 1 : -1;
+      const kind = side * now.z_t[i] > 0 ? "right" : "wrong";
+      count[kind]++;
+      count.corrected += kind === "wrong" && side * now.targets[i] > 0;
+      const [x, y] = [frame.x(now.x[i]), frame.y(now.targets[i])].map((v) => v.toFixed(1));
+      drawn[kind] += `M${x} ${y}${kind === "right" ? "h0" : "m-4-4l8 8m0-8l-8 8"}`;
+    }
+    for (const kind of ["right", "wrong"]) marks[kind].setAttribute("d", drawn[kind]);
+
+    const { x, y, left, right, top, bottom } = chartFrame;
+    const norm = task.weight_norms[task.epochs.indexOf(epoch)];
+    level.setAttribute("d", `M${left} ${y(norm)}H${right}`);
+    growth.setAttribute("d", finite ? line(SIZES, now.norms, chartFrame) : "");
+    attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
+    attributes(here, { r: finite ? 4.5 : 0, cx: x(n), cy: finite ? y(now.norms[n - 1]) : 0 });
+
+    const error = { teacher: now.error(now.teacher), student: finite ? now.error(student) : NaN };
+    const shown = {
+      teacher: percent(error.teacher),
+      student: finite ? percent(error.student) : "–",
+      norm: finite ? show(now.norms[n - 1]) : "+∞",
+    };
+    for (const [name, text] of Object.entries(shown)) read[name].textContent = text;
+    note.textContent = inWords(rho, n, count, error);
+    picture.querySelector("title").textContent = `Logits against the input from −3 to 3, at rho = ${rho}, T = ${T}: `
+      + `a teacher stopped after ${epoch} epochs, wrong in ${shown.teacher}, `
+      + (finite ? `and its student of ${n} samples, wrong in ${shown.student}.` : "and no student.");
+    chart.querySelector("title").textContent = finite
+      ? `Weight norm against samples: ${show(now.norms[0])} for 1, ${shown.norm} for ${n}, `
+        + `${show(now.norms.at(-1))} for ${SIZES.length}; the teacher’s own is ${show(norm)}.`
+      : "Weight norm against samples: infinite.";
+  }
+
+  follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));
+  return { layout, draw };
+}
+
+export const { mount, render } = explorer({ kind: "student", prefix: "s.", controls: CONTROLS, build });
+export default { render };
