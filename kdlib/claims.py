@@ -104,7 +104,7 @@ class Ledger:
         entry.remark = remark or entry.remark
 
     def _rows(self):
-        for claim, entry in self._entries.items():
+        for claim, entry in sorted(self._entries.items(), key=lambda item: [int(part) for part in item[0].split(".")]):
             missing = [c or "as stated" for c in {None: 0, entry.condition: 0} if c not in entry.results]
             if missing:
                 raise ValueError(f"claim {claim} is not measured yet ({', '.join(missing)}): call measure()")
