@@ -140,8 +140,8 @@ def correction_logit(
               = \frac{T^2\,[y_g - \sigma(z_t)]}{s\,(1-s)}, \qquad s = \sigma(z_t/T),
 
     hence :math:`\hat z = z_t + (1-\rho)\,\delta z_h + O((1-\rho)^2)`. It always points at the
-    label. Beyond the range of float64 (``T < 1`` and a teacher that is wrong by hundreds of
-    units) it is ``inf`` of the right sign.
+    label. Beyond the range of float64 it is ``inf`` of the right sign: with a wrong teacher from
+    about ``|z_t| / T = 700`` on, with a right one only if ``T < 1``, from ``|z_t| (1/T - 1) = 700`` on.
 
     Args and errors as in :func:`effective_logit`.
 

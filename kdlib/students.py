@@ -41,7 +41,7 @@ class NestedStudents:
 
     Args:
         x: inputs, in the order in which students receive them.
-        kernel: any positive definite ``k(x1, x2)``, such as ``network.ntk``.
+        kernel: any symmetric positive definite ``k(x1, x2)``, such as ``network.ntk``.
         jitter: added to the kernel's diagonal, 0 by default. A positive one makes every student miss
             its targets a little and its norm come out too small, the more so the rougher the target.
 
@@ -49,8 +49,8 @@ class NestedStudents:
         factor: L, of shape (N, N); only its lower triangle counts.
 
     Raises:
-        ValueError: inputs or kernel values that are not finite, a kernel of the wrong shape, or
-            samples so nearly dependent that the factorisation would return rounding errors.
+        ValueError: inputs or kernel values that are not finite, a kernel that is not square or not
+            symmetric, or samples so nearly dependent that the factorisation would return rounding errors.
 
     Cost: the kernel, one Cholesky, one triangular solve for each set of targets; two Gram matrices
     of memory at the peak.
@@ -77,6 +77,10 @@ class NestedStudents:
             raise ValueError(f"kernel(x, x) must have shape {(N, N)}, got {gram.shape}: "
                              "one row and one column for each of the samples")
         require("kernel(x, x)", gram, "be finite", np.isfinite, "repair the inputs or the kernel")
+        some = np.linspace(0, N - 1, min(N, 8)).astype(int)
+        asymmetry = np.abs(gram[some] - gram[:, some].T).max() / max(np.abs(gram.diagonal()).max(), 1e-300)
+        require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
+                "that is its relative asymmetry; use another kernel")
         gram[np.diag_indices(N)] += self.jitter
         self.factor = _cholesky(gram)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from kdlib._checks import (
     broadcast,

@@ -202,6 +202,8 @@ def test_bad_arguments_are_refused():
         students.predict(x_test, z, [1, 6])
     with pytest.raises(ValueError, match=r"kernel\(x, x\) must have shape \(5, 5\), got \(5, 1\)"):
         NestedStudents(x, lambda a, b: np.ones((5, 1)))
+    with pytest.raises(ValueError, match=r"kernel\(x, x\) must be symmetric, got 0\.\d+: that is its rel"):
+        NestedStudents(x, lambda a, b: network.ntk(a, b) + a[:, :1])
     with pytest.raises(ValueError, match="jitter must lie in"):
         NestedStudents(x, network.ntk, jitter=-1)
     with pytest.raises(ValueError, match="must be positive on the diagonal, got -1 at sample 0"):

@@ -1,0 +1,130 @@
+"""Speed and memory of `NestedStudents` against what a user would otherwise do, in one run.
+
+    python benchmarks/students.py           # a minute or two
+    python benchmarks/students.py --large   # also N = 20,000: about 10 GB and some minutes
+
+Promises: all N prefixes for at most 1.5x the kernel, one LAPACK Cholesky and one triangular solve; at
+least 100x a refit by SciPy at every n (N = 1,000), and 50x neural_tangents' predict at 20 sizes; at most
+2.5 Gram matrices of memory at the peak.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from statistics import median
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+
+from kdlib import NestedStudents, fully_connected
+from kdlib.networks import nt
+
+network = fully_connected(3, width=1)
+REPEATS = 7
+TESTS = 100
+
+
+def data(N):
+    x = np.asarray(jax.random.normal(jax.random.key(0), (N, 2)))
+    return x, np.sin(3 * x[:, 0]) * x[:, 1], np.asarray(jax.random.normal(jax.random.key(1), (TESTS, 2)))
+
+
+def seconds(run, repeats=REPEATS):
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def all_norms(x, z):
+    return NestedStudents(x, network.ntk).weight_norms(z)
+
+
+def overhead(N):
+    """Ours over the sum of its unavoidable parts, each timed alone, alternating."""
+    x, z, _ = data(N)
+    gram = network.ntk(x)
+    factor = np.asfortranarray(cholesky(gram, lower=True))
+    ratios = []
+    for _ in range(REPEATS):
+        parts = (
+            seconds(lambda: network.ntk(x), 1)
+            + seconds(lambda: cholesky(gram, lower=True), 1)
+            + seconds(lambda: solve_triangular(factor, z, lower=True), 1)
+        )
+        ratios.append(seconds(lambda: all_norms(x, z), 1) / parts)
+    return median(ratios)
+
+
+def against_refits(N):
+    """A Cholesky of its own for every n; the kernel is given to the peer, and not to us."""
+    x, z, _ = data(N)
+    gram = network.ntk(x)
+
+    def refit():
+        norms = []
+        for n in range(1, N + 1):
+            factor = cho_factor(gram[:n, :n], lower=True, check_finite=False)
+            norms.append(np.sqrt(z[:n] @ cho_solve(factor, z[:n], check_finite=False)))
+        return np.array(norms)
+
+    assert np.allclose(refit(), all_norms(x, z), rtol=1e-9)
+    return seconds(refit, 1) / seconds(lambda: all_norms(x, z))
+
+
+def against_neural_tangents(N):
+    """Predictions of 20 students at 100 test points; kernels are given to the peer, and not to us."""
+    x, z, x_test = data(N)
+    sizes = np.linspace(N // 20, N, 20, dtype=int)
+    gram, cross = jnp.asarray(network.ntk(x)), jnp.asarray(network.ntk(x_test, x))
+
+    def theirs():
+        answers = []
+        for n in sizes:
+            predictor = nt.predict.gradient_descent_mse(gram[:n, :n], jnp.asarray(z[:n, None]))
+            answers.append(np.asarray(predictor(np.inf, 0.0, 0.0, cross[:, :n])[1])[:, 0])
+        return np.array(answers)
+
+    ours = lambda: NestedStudents(x, network.ntk).predict(x_test, z, sizes)
+    assert np.allclose(theirs(), ours(), rtol=1e-7, atol=1e-7)
+    return seconds(theirs, 1) / seconds(ours)
+
+
+def memory(N):
+    """Peak of a fresh process beyond its start, in Gram matrices, and its seconds."""
+    script = f"""
+import resource, time
+from benchmarks.students import all_norms, data, np
+all_norms(*data(600)[:2])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+x, z, _ = data({N})
+before, start = peak(), time.perf_counter()
+norms = all_norms(x, z)
+assert np.isfinite(norms).all() and (np.diff(norms) >= 0).all()
+print((peak() - before) / (8 * {N}**2), time.perf_counter() - start)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return map(float, run.stdout.split())
+
+
+def main(large):
+    print("NestedStudents, norms of all N prefixes")
+    for N in (1000, 2000, 4000):
+        print(f"  N = {N:6,}: {overhead(N):5.2f}x kernel + Cholesky + one triangular solve")
+    print(f"  N =  1,000: {against_refits(1000):5.0f}x faster than a SciPy refit at every n")
+    print(f"  N =  1,000: {against_neural_tangents(1000):5.0f}x faster than neural_tangents.predict at 20 sizes")
+    for N in (6000, 20_000) if large else (6000,):
+        grams, time_taken = memory(N)
+        print(f"  N = {N:6,}: {grams:5.2f} Gram matrices of memory, {time_taken:.0f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Speed and memory of NestedStudents")
+    parser.add_argument("--large", action="store_true", help="also N = 20,000")
+    main(parser.parse_args().large)
