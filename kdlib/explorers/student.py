@@ -24,7 +24,8 @@ def _task():
     """Our choice of a task: inputs from N(0, 1), three class boundaries, and a teacher that 60 samples have taught.
 
     Class 0 has a narrow interval amid class 1. The seed is one of those with which the teacher learns
-    of the interval late, so that there is something to correct at most stopping epochs.
+    of the interval late, so that there is something to correct at most stopping epochs; that of the samples is
+    one with which no two of them nearly coincide.
     """
     boundaries = [-1.25, 0.25, 0.5]
     x_t = np.round(sample_inputs(jax.random.key(1), 60, 1), 6)
