@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median
 
 import jax
@@ -97,19 +98,20 @@ def against_neural_tangents(N):
 
 
 def memory(N):
-    """Peak of a fresh process beyond its start, in Gram matrices, and its seconds."""
+    """Peak of a fresh process (on Linux) beyond its start, in Gram matrices, and its seconds."""
     script = f"""
-import resource, time
-from benchmarks.students import all_norms, data, np
+import re, time
+from students import all_norms, data, np
 all_norms(*data(600)[:2])
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 x, z, _ = data({N})
 before, start = peak(), time.perf_counter()
 norms = all_norms(x, z)
 assert np.isfinite(norms).all() and (np.diff(norms) >= 0).all()
 print((peak() - before) / (8 * {N}**2), time.perf_counter() - start)
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    here = Path(__file__).parent
+    run = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True)
     return map(float, run.stdout.split())
 
 

@@ -43,7 +43,8 @@ class NestedStudents:
         x: inputs, in the order in which students receive them.
         kernel: any symmetric positive definite ``k(x1, x2)``, such as ``network.ntk``.
         jitter: added to the kernel's diagonal, 0 by default. A positive one makes every student miss
-            its targets a little and its norm come out too small, the more so the rougher the target.
+            its targets a little and its norm come out too small, the more so the rougher the target. (It is
+            the norm for features to which sample i has added a coordinate of its own, sqrt(jitter).)
 
     Attributes:
         factor: L, of shape (N, N); only its lower triangle counts.
