@@ -49,13 +49,28 @@ def broadcast(**named):
     return [array if array.ndim == 0 else jnp.broadcast_to(array, shape) for array in arrays]
 
 
+def require_whole(name, values, remedy, largest=np.inf):
+    """Whole numbers from 1 to `largest`, as integers of the same shape."""
+    rule = "be whole numbers from 1 up" if largest == np.inf else f"be whole numbers from 1 to {largest}"
+    require(name, values, rule, lambda v: (v >= 1) & (v <= largest) & (v < np.inf) & (v == np.floor(v)), remedy)
+    return np.asarray(values, float).astype(int)
+
+
 def require_increasing(name, values, remedy):
-    """Whole numbers from 1 up, in increasing order, as an array."""
-    require(name, values, "be whole numbers from 1 up", lambda v: (v >= 1) & (v == np.floor(v)), remedy)
-    values = np.atleast_1d(np.asarray(values, int))
+    """Whole numbers from 1 up, in increasing order, as a vector."""
+    values = np.atleast_1d(require_whole(name, values, remedy))
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"{name} must be a number or a list of some, got shape {values.shape}: {remedy}")
     if (np.diff(values) <= 0).any():
         raise ValueError(f"{name} must increase, got {values.tolist()}: sort them and drop what is there twice")
     return values
+
+
+def require_vectors(**arrays):
+    """Arrays with one number for each sample."""
+    for name, values in arrays.items():
+        if np.ndim(values) != 1:
+            raise ValueError(f"{name} must have shape (n,), got {np.shape(values)}: give one value for each sample")
 
 
 def require_rows(**arrays):

@@ -12,7 +12,7 @@ Tangents*, ICLR 2020.
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import comb
 from types import ModuleType
@@ -23,12 +23,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 from scipy.linalg.lapack import dpstrf
 
-from kdlib._checks import require
+from kdlib._checks import require, require_whole
 
 # neural_tangents imports its experimental part, which needs TensorFlow and 14 s, and names that JAX now
 # deprecates. An empty module in that part's place, removed afterwards, leaves everything else as it is.
 _EXPERIMENTAL = "neural_tangents.experimental"
-_absent = _EXPERIMENTAL not in sys.modules
+_absent = "neural_tangents" not in sys.modules
 if _absent:
     sys.modules[_EXPERIMENTAL] = ModuleType(_EXPERIMENTAL)
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -87,8 +87,8 @@ class Network:
 
     def __post_init__(self):
         for name in ("depth", "width"):
-            require(name, getattr(self, name), "be a whole number from 1 up",
-                     lambda v: (v >= 1) & (v == np.floor(v)), "it counts layers or units")
+            whole = require_whole(name, getattr(self, name), "it counts layers or units")
+            object.__setattr__(self, name, int(whole))
         require("sigma_w", self.sigma_w, "be positive and finite", lambda s: (s > 0) & (s < np.inf), "the paper has 1")
         require("sigma_b", self.sigma_b, "lie in [0, inf)", lambda s: (s >= 0) & (s < np.inf), "the paper has 1")
         if self.activation not in ACTIVATIONS:
@@ -126,14 +126,13 @@ class Network:
         r"""Neural tangent kernel, the limit :math:`\Theta` of :meth:`empirical_ntk` for infinite width.
 
         Computed in blocks, so that memory peaks near the size of the result; without ``x2`` (or
-        with ``x2 is x1``) only one triangle is computed. For ReLU and d <= 16 close inputs cost no
-        accuracy; otherwise rounding is about 1e-16 of the inputs' squared norms, for ReLU in the squared
-        distance.
+        with ``x2 is x1``) only one triangle is computed. For ReLU, close inputs cost no accuracy up
+        to d = 16; beyond, distances below about 1e-7 of the inputs' norms count as zero.
 
         Raises:
             ValueError: inputs that are not (n, d), that differ in d, or that are not finite.
         """
-        return _in_tiles(partial(_kernel, self, "ntk"), x1, x2)
+        return _in_tiles(partial(_kernel, replace(self, width=1), "ntk"), x1, x2)
 
     def nngp(
         self, x1: Float[ArrayLike, "n1 d"], x2: Float[ArrayLike, "n2 d"] | None = None
@@ -142,7 +141,7 @@ class Network:
 
         Blocks and errors as in :meth:`ntk`.
         """
-        return _in_tiles(partial(_kernel, self, "nngp"), x1, x2)
+        return _in_tiles(partial(_kernel, replace(self, width=1), "nngp"), x1, x2)
 
     def initial_logits(self, key: Array, x: Float[ArrayLike, "n d"], count: int = 1) -> Float[np.ndarray, "n count"]:
         r"""Logits :math:`z_0 = f(x; w_0)` of infinitely wide networks at initialisation, one column each.
@@ -156,7 +155,7 @@ class Network:
         factor, pivots, rank, _ = dpstrf(covariance.T, lower=1, overwrite_a=1)
         normal = np.asarray(jax.random.normal(key, (len(covariance), count)))
         drawn = np.empty_like(normal)
-        drawn[pivots - 1] = np.tril(factor)[:, :rank] @ normal[:rank]
+        drawn[pivots - 1] = np.tril(factor[:, :rank]) @ normal[:rank]
         return drawn
 
 
@@ -207,12 +206,12 @@ def _relu_kernels(x1, x2, depth, sigma_w, sigma_b):
     D = scale * _squared_distances(x1, x2)
     ntk = nngp = (q1 + q2 - D) / 2
     for _ in range(depth):
-        size = jnp.sqrt(q1) * jnp.sqrt(q2)
-        radial = (jnp.sqrt(q1) - jnp.sqrt(q2)) ** 2
+        size = _sqrt(q1) * _sqrt(q2)
+        radial = (_sqrt(q1) - _sqrt(q2)) ** 2
         # Inputs at the origin of an unbiased layer have no angle; any will do, as size = 0.
         sin2 = jnp.clip((D - radial) / jnp.where(size > 0, 4 * size, 1), 0, 1)  # of half the angle
         angle = 2 * _arcsin_of_root(sin2)
-        bend = 2 * jnp.sqrt(sin2 * (1 - sin2)) - angle * (1 - 2 * sin2)
+        bend = 2 * _sqrt(sin2 * (1 - sin2)) - angle * (1 - 2 * sin2)
         D = sigma_w**2 * (radial / 2 + size * (2 * sin2 - bend / np.pi))
         q1, q2 = (sigma_w**2 * q / 2 + sigma_b**2 for q in (q1, q2))
         nngp = (q1 + q2 - D) / 2
@@ -220,16 +219,21 @@ def _relu_kernels(x1, x2, depth, sigma_w, sigma_b):
     return nngp, ntk
 
 
+def _sqrt(t):
+    """Square root with slope 0 at 0: at coinciding inputs, the mean of a cusp's two sides; JAX's own makes NaN."""
+    return jnp.where(t > 0, jnp.sqrt(jnp.where(t > 0, t, 1)), 0)
+
+
 def _arcsin_of_root(t):
     """arcsin(sqrt t) for t in [0, 1] by arithmetic alone, which XLA vectorises, unlike its own arcsin."""
     small = t <= 0.25
     # Beyond 1/4, arcsin r = pi/2 - 2 arcsin sqrt((1 - r) / 2), which brings t below 1/4.
-    t = jnp.where(small, t, (1 - jnp.sqrt(t)) / 2)
+    t = jnp.where(small, t, (1 - _sqrt(t)) / 2)
     # sqrt t (1 + t/6 + 3 t^2/40 + ...): 24 terms leave 1e-17 at t = 1/4.
     series = 0.0
     for k in range(23, -1, -1):
         series = series * t + comb(2 * k, k) / (4**k * (2 * k + 1))
-    angle = jnp.sqrt(t) * series
+    angle = _sqrt(t) * series
     return jnp.where(small, angle, np.pi / 2 - 2 * angle)
 
 
@@ -246,12 +250,12 @@ def _squared_distances(x1, x2):
 def _in_tiles(kernel, x1, x2):
     """kernel(x1, x2) as one array, computed in square tiles; the lower half alone if x2 is x1."""
     symmetric = x2 is None or x2 is x1
-    if isinstance(x1, jax.core.Tracer) or isinstance(x2, jax.core.Tracer):
-        return kernel(x1, x1 if symmetric else x2)  # under jit: one whole array
     x1 = _inputs(x1)
     x2 = x1 if symmetric else _inputs(x2)
     if x1.shape[1] != x2.shape[1]:
         raise ValueError(f"inputs must have one dimension, got {x1.shape[1]} and {x2.shape[1]}: use the same features")
+    if isinstance(x1, jax.core.Tracer) or isinstance(x2, jax.core.Tracer):
+        return kernel(x1, x2)  # under jit: one whole array
     result = np.empty((len(x1), len(x2)))
     tiles1 = _tiles(x1)
     tiles2 = tiles1 if symmetric else _tiles(x2)
@@ -273,8 +277,10 @@ def _tiles(x):
 
 
 def _inputs(x):
-    x = np.asarray(x, float)
+    x = jnp.asarray(x, float) if isinstance(x, jax.core.Tracer) else np.asarray(x, float)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have shape (n, d), got {x.shape}: write x[:, None] for one-dimensional inputs")
-    require("x", x, "be finite", np.isfinite, "remove or repair those samples first")
+    # Squares of larger values overflow.
+    require("x", x, "be finite and below 1e150 in size", lambda v: np.abs(v) < 1e150,
+            "remove or repair those samples first")
     return x

@@ -18,7 +18,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dtrtri
 
-from kdlib._checks import require
+from kdlib._checks import require, require_whole
 
 _TEST_BLOCK = 1024  # test points handled at a time: bounds the memory beyond the result
 
@@ -50,8 +50,9 @@ class NestedStudents:
         factor: L, of shape (N, N); only its lower triangle counts.
 
     Raises:
-        ValueError: inputs or kernel values that are not finite, a kernel that is not square or not
-            symmetric, or samples so nearly dependent that the factorisation would return rounding errors.
+        ValueError: inputs or kernel values that are not finite, a kernel that is not square or, in a
+            sample of its rows, not symmetric, or samples so nearly dependent that the factorisation
+            would return rounding errors.
 
     Cost: the kernel, one Cholesky, one triangular solve for each set of targets; two Gram matrices
     of memory at the peak.
@@ -71,9 +72,13 @@ class NestedStudents:
         self.kernel = kernel
         self.jitter = float(jitter)
         require("jitter", jitter, "lie in [0, inf)", lambda j: (j >= 0) & (j < np.inf), "leave it out for none")
+        gram = np.asarray(kernel(self.x, self.x))
+        eps = np.finfo(gram.dtype if gram.dtype.kind == "f" else float).eps
         # A copy: the factorisation overwrites it, and the kernel may keep its own.
-        gram = np.array(kernel(self.x, self.x), float, order="C")
+        gram = np.array(gram, float, order="C")
         N = len(self.x)
+        if not N:
+            raise ValueError("x must hold at least one sample, got none: check how it was selected")
         if gram.shape != (N, N):
             raise ValueError(f"kernel(x, x) must have shape {(N, N)}, got {gram.shape}: "
                              "one row and one column for each of the samples")
@@ -83,7 +88,7 @@ class NestedStudents:
         require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
                 "that is its relative asymmetry; use another kernel")
         gram[np.diag_indices(N)] += self.jitter
-        self.factor = _cholesky(gram)
+        self.factor = _cholesky(gram, eps)
 
     def __len__(self):
         return len(self.x)
@@ -112,6 +117,9 @@ class NestedStudents:
         ``(N,)`` beside ``(N, k)`` is paired with each of its columns.
         """
         c_a, c_b = self.coordinates(a), self.coordinates(b)
+        if c_a.ndim == c_b.ndim == 2 and c_a.shape != c_b.shape and 1 not in (c_a.shape[1], c_b.shape[1]):
+            raise ValueError(f"a and b must have as many columns, got {c_a.shape[1]} and {c_b.shape[1]}: "
+                             "pair them yourself, or give one of them as a vector")
         if c_a.ndim < c_b.ndim:
             c_a = c_a[:, None]
         elif c_b.ndim < c_a.ndim:
@@ -137,7 +145,7 @@ class NestedStudents:
         predictions = np.empty((len(sizes), len(x_test), *c.shape[1:]))
         for some in _blocks(len(x_test)):
             learnt = self._features(x_test[some]).T
-            running, reached = np.zeros(predictions[0, some].shape), 0
+            running, reached = np.zeros((len(learnt), *c.shape[1:])), 0
             for i in np.argsort(sizes, kind="stable"):
                 running = running + learnt[:, reached : sizes[i]] @ c[reached : sizes[i]]
                 predictions[i, some], reached = running, sizes[i]
@@ -196,27 +204,29 @@ class NestedStudents:
     def _sizes(self, sizes):
         if sizes is None:
             return np.arange(1, len(self) + 1)
-        require("sizes", sizes, f"be whole numbers from 1 to {len(self)}",
-                 lambda n: (n >= 1) & (n <= len(self)) & (n == np.floor(n)), "give numbers of samples")
-        return np.atleast_1d(np.asarray(sizes, int))
+        sizes = np.atleast_1d(require_whole("sizes", sizes, "give numbers of samples", len(self)))
+        if sizes.ndim != 1:
+            raise ValueError(f"sizes must be a list of numbers, got shape {sizes.shape}: flatten it")
+        return sizes
 
 
 def _blocks(count):
     return [slice(i, min(i + _TEST_BLOCK, count)) for i in range(0, count, _TEST_BLOCK)]
 
 
-def _cholesky(gram):
+def _cholesky(gram, eps):
     """Lower factor of the Gram matrix, in its own memory, once its pivots have been found sound.
 
     A pivot, L_ii^2, is what is left of Theta_ii once earlier samples are projected out. Rounding
     makes an error of about N eps Theta_ii in it, so a smaller pivot is noise, even where it comes out positive.
+    `eps` is that of the kernel's own precision.
     """
     N = len(gram)
     diagonal = gram.diagonal().copy()
     # A symmetric C-ordered array is its own transpose in Fortran's order, which LAPACK takes in place.
     factor, failed = dpotrf(gram.T, lower=1, clean=0, overwrite_a=1)
     pivots = factor.diagonal()[: failed - 1 if failed else N] ** 2
-    sound = pivots > 10 * N * np.finfo(float).eps * diagonal[: len(pivots)]
+    sound = pivots > 10 * N * eps * diagonal[: len(pivots)]
     if failed or not sound.all():
         i = len(pivots) if sound.all() else int(sound.argmin())
         if not diagonal[i] > 0:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from kdlib._checks import require
+from kdlib._checks import require, require_logits, require_ratios
 
 
 def sample_inputs(key: Array, n: int, d: int, *, distribution: str = "normal") -> Float[Array, "n d"]:
@@ -57,8 +58,9 @@ class GaussianMixture:
     widths: Float[Array, " q"]
 
     def __call__(self, x: Float[ArrayLike, "n d"]) -> Float[Array, " n"]:
-        squares = jnp.sum((jnp.asarray(x)[:, None] - self.centers[None]) ** 2, axis=2)
-        return jnp.exp(-squares / self.widths[None] ** 2) @ self.amplitudes
+        x, centers, widths = map(jnp.asarray, (x, self.centers, self.widths))
+        squares = jnp.sum((x[:, None] - centers[None]) ** 2, axis=2)
+        return jnp.exp(-squares / widths[None] ** 2) @ jnp.asarray(self.amplitudes)
 
 
 def random_mixture(
@@ -70,11 +72,14 @@ def random_mixture(
         widths: one width for all modes, or the ends of an interval from which each is drawn.
 
     Raises:
-        ValueError: a width that is not positive.
+        ValueError: a width that is not positive, or ends of an interval in the wrong order.
     """
-    require("widths", widths, "be positive", lambda w: w > 0, "give one width, or the two ends of an interval")
+    require("widths", widths, "be positive and finite", lambda w: (w > 0) & (w < np.inf),
+            "give one width, or the two ends of an interval")
     of_amplitudes, of_centers, of_widths = jax.random.split(key, 3)
     low, high = jnp.broadcast_to(jnp.asarray(widths, float), 2)
+    if low > high:
+        raise ValueError(f"widths must be (smallest, largest), got {widths}: swap them")
     return GaussianMixture(
         jax.random.normal(of_amplitudes, q),
         sample_inputs(of_centers, q, d, distribution=distribution),
@@ -88,6 +93,7 @@ def labels(z: Float[ArrayLike, "*n"]) -> Float[Array, "*n"]:
     >>> print(labels(jnp.array([-1.0, 0.0, 2.0])))
     [0. 0. 1.]
     """
+    require_logits(z=z)
     return (jnp.asarray(z) > 0).astype(float)
 
 
@@ -97,6 +103,6 @@ def flip_signs(key: Array, z: Float[ArrayLike, "*n"], *, p_flip: float) -> Float
     Raises:
         ValueError: p_flip outside [0, 1].
     """
-    require("p_flip", p_flip, "lie in [0, 1]", lambda p: (p >= 0) & (p <= 1), "give a probability")
+    require_ratios(p_flip=p_flip)
     z = jnp.asarray(z, float)
     return jnp.where(jax.random.bernoulli(key, float(p_flip), z.shape), -z, z)

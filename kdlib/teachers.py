@@ -14,7 +14,7 @@ from jax.nn import sigmoid
 from jaxtyping import Array, ArrayLike, Float, PyTree
 from scipy.sparse.linalg import eigsh
 
-from kdlib._checks import require, require_increasing, require_labels, require_rows
+from kdlib._checks import require, require_increasing, require_labels, require_rows, require_vectors
 from kdlib.networks import Network
 from kdlib.training import full_batch, mini_batches, train
 
@@ -67,12 +67,15 @@ def train_kernel_teacher(
     require_labels(y_g)
     epochs = require_increasing("epochs", epochs, "give numbers of passes")
     x, y_g = np.asarray(x, float), jnp.asarray(y_g, float)
+    require_vectors(y_g=y_g)
     require_rows(x=x, y_g=y_g)
     gram = np.asarray(kernel(x, x), float)
+    require("kernel(x, x)", gram, "be finite", np.isfinite, "repair the inputs or the kernel")
     if learning_rate is None:
         largest = eigsh(gram, 1, v0=np.ones(len(x)), return_eigenvectors=False)[0] if len(x) > 1 else gram[0, 0]
         learning_rate = 4 * len(x) / largest
-    require("learning_rate", learning_rate, "be positive", lambda rate: rate > 0, "leave it out for the default")
+    require("learning_rate", learning_rate, "be positive and finite",
+            lambda rate: (rate > 0) & (rate < np.inf), "leave it out for the default")
     gram = jnp.asarray(gram)
 
     @jax.jit

@@ -8,6 +8,7 @@ mini-batches and fresh samples at each step are one case, and a run is resumed b
 import os
 import time
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from kdlib._checks import (
     require_ratios,
     require_rows,
     require_temperature,
+    require_vectors,
+    require_whole,
 )
 from kdlib.distillation import distillation_loss
 
@@ -53,8 +56,7 @@ def mini_batches(
     """Samples in batches of the given size, shuffled anew in each epoch; an incomplete last batch is left out."""
     samples = _samples(x, z_t, y_g)
     n = len(samples[0])
-    require("size", size, f"be a whole number from 1 to {n}",
-             lambda s: (s >= 1) & (s <= n) & (s == np.floor(s)), "give at most the number of samples")
+    size = int(require_whole("size", size, "give at most the number of samples", n))
 
     def batch(key, step):
         epoch, place = jnp.divmod(step, n // size)
@@ -107,7 +109,8 @@ def train(
             span of the features, which Eq. 4 assumes; Adam does not.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
         checkpoint: a file. It is written while training and on an interrupt; a later call with the
-            same arguments, or with more steps, continues from it and ends with the same numbers.
+            same arguments, or with more steps, continues from it and ends with the same numbers. It
+            belongs to the installed version of JAX.
         progress: whether to show a bar; by default in a terminal, after two seconds.
 
     Returns:
@@ -130,10 +133,19 @@ def train(
     require_temperature(T)
     steps = require_increasing("steps", steps, "give step counts")
     rho, T = broadcast(rho=rho, T=T)
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)  # the last axis of an old-style key is no axis of seeds
+    if key.ndim and any(jnp.shape(leaf)[:1] != key.shape for leaf in jax.tree.leaves(params)):
+        raise ValueError(f"every leaf of params must have a first axis over the {len(key)} seeds, as there are so many "
+                         "keys: draw them by jax.vmap(init)(keys), or give one key")
 
     def one(weights, state, key, rho, T, start, stop):
         def loss(weights, x, z_t, y_g):
-            return distillation_loss(f(weights, x), z_t, y_g, rho=rho, T=T)
+            z_s = f(weights, x)
+            if z_s.shape != z_t.shape:
+                raise ValueError(f"f must return one logit for each sample, of shape {z_t.shape}, got {z_s.shape}: "
+                                 "drop or add an axis, as by [:, 0]")
+            return distillation_loss(z_s, z_t, y_g, rho=rho, T=T)
 
         def step(i, carry):
             weights, state = carry
@@ -144,7 +156,7 @@ def train(
         return jax.lax.fori_loop(start, stop, step, (weights, state))
 
     begin, recorder = optimizer.init, record
-    if jnp.ndim(key):
+    if key.ndim:
         one = jax.vmap(one, (0, 0, 0, None, None, None, None))
         begin, recorder = jax.vmap(begin), jax.vmap(recorder)
     if max(rho.ndim, T.ndim):
@@ -158,10 +170,12 @@ def train(
     state, done, records = (params, begin(params)), 0, []
     file = None
     if checkpoint is not None:
-        # Data, optimiser, loss and weights all show in the first step: it identifies the run.
-        first, _ = advance(state, 0, 1)
-        moved = jax.tree.map(lambda new, old: jnp.stack([(new - old).sum(), jnp.abs(new - old).sum()]), first, params)
-        file = _Checkpoint(Path(checkpoint), np.concatenate(jax.tree.leaves(moved)), steps)
+        # The programs hold data, optimiser, loss and record; their arguments are the rest of the run.
+        identity = sha256(one.lower(*state, key, rho, T, 0, 1).as_text().encode())
+        identity.update(recorder.lower(params).as_text().encode())
+        for leaf in jax.tree.leaves((params, rho, T, jax.random.key_data(key))):
+            identity.update(np.asarray(leaf).tobytes())
+        file = _Checkpoint(Path(checkpoint), identity.hexdigest(), steps)
         state, done, records = file.read(state, jax.eval_shape(recorder, params))
 
     hidden = None if progress is None else not progress
@@ -177,14 +191,16 @@ def train(
                         raise ValueError(f"weights must stay finite, but by step {until} some are not: "
                                          "lower the learning rate")
                     bar.update(until - done)
+                    # A stretch that a record cut short says nothing about the speed.
+                    if until - done == length and time.monotonic() - began < 0.25:
+                        length *= 2
                     state, done = new, until
-                    length *= 2 if time.monotonic() - began < 0.25 else 1
                     if file and time.monotonic() - saved > 30:
                         file.write(state, done, records)
                         saved = time.monotonic()
                 records.append(jax.device_get(recorder(state[0])))
         finally:
-            if file:
+            if file and done:
                 file.write(state, done, records)
     return Trained(state[0], steps, jax.tree.map(lambda *parts: np.stack(parts), *records))
 
@@ -194,6 +210,7 @@ class _Checkpoint:
 
     def __init__(self, path, identity, steps):
         self.path, self.identity, self.steps = path, identity, steps
+        path.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
 
     def read(self, state, record):
         """What was saved, or the given state at step 0; raises if it belongs to another run."""
@@ -201,12 +218,9 @@ class _Checkpoint:
             return state, 0, []
         with np.load(self.path) as saved:
             done, recorded = int(saved["done"]), len(saved["steps"])
-            same = saved["identity"].shape == self.identity.shape and np.allclose(
-                saved["identity"], self.identity, rtol=1e-6, atol=0
-            )
-            if not same or done > self.steps[-1] or not np.array_equal(saved["steps"], self.steps[:recorded]) or (
-                recorded < len(self.steps) and done > self.steps[recorded]
-            ):
+            reached = done <= (self.steps[recorded] if recorded < len(self.steps) else self.steps[-1])
+            recorded_alike = np.array_equal(saved["steps"], self.steps[:recorded])
+            if saved["identity"] != self.identity or not recorded_alike or not reached:
                 raise ValueError(f"checkpoint must belong to this run, but {self.path} is of one with other settings: "
                                  "delete it, or choose another file")
             restore = lambda name, like: jax.tree.unflatten(
@@ -230,5 +244,7 @@ def _samples(x, z_t, y_g):
     require_logits(z_t=z_t)
     require_labels(y_g)
     x, z_t, y_g = (jnp.asarray(values, float) for values in (x, z_t, y_g))
+    require("x", x, "be finite", np.isfinite, "remove or repair those samples first")
+    require_vectors(z_t=z_t, y_g=y_g)
     require_rows(x=x, z_t=z_t, y_g=y_g)
     return x, z_t, y_g

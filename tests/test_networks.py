@@ -1,5 +1,8 @@
 """The network's limit kernels, its features and its draws, against independent computations."""
 
+import importlib
+import sys
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 from tolerances import KERNEL, ROUNDING
 
+import kdlib.networks
 from kdlib import fully_connected
-from kdlib.networks import _stax, stax
+from kdlib.networks import _stax
 
 KEY = jax.random.key(0)
 
@@ -47,7 +51,7 @@ def test_relu_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigm
     x2 = x1 + step * np.resize([1.0, -0.5], len(x))
     nngp, ntk = arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b)
     # From 17 dimensions on distances come from a matrix product and are rounded at 1e-14 of the norms.
-    tolerance = KERNEL if len(x) <= 16 else 1e-6
+    tolerance = KERNEL if len(x) <= 16 else 2e-7
     assert network.nngp(x1[None], x2[None])[0, 0] == pytest.approx(nngp, rel=KERNEL)
     assert network.ntk(x1[None], x2[None])[0, 0] == pytest.approx(ntk, rel=tolerance)
 
@@ -63,7 +67,7 @@ def test_coinciding_inputs_have_no_distance(dimension):
 
 
 @pytest.mark.parametrize("sigma_b", [0.0, 0.7])
-@pytest.mark.parametrize("activation", ["relu", "erf", "gelu"])
+@pytest.mark.parametrize("activation", ["relu", "erf"])
 def test_kernels_are_those_of_neural_tangents(activation, sigma_b):
     network = fully_connected(2, width=1, activation=activation, sigma_w=1.3, sigma_b=sigma_b)
     x1, x2 = jax.random.normal(KEY, (7, 3)), jax.random.normal(jax.random.key(1), (600, 3))
@@ -117,9 +121,10 @@ def test_empirical_kernel_and_linearisation_come_from_the_gradient():
     assert np.allclose(network.linearize(params)(moved, x), network.apply(params, x) + features @ change, rtol=1e-12)
 
 
-def test_empirical_kernel_averages_to_the_ntk():
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu"])
+def test_empirical_kernel_averages_to_the_ntk(activation):
     """Over seeds, within five standard errors; a wrong layer or scale would be tens of them off."""
-    network = fully_connected(2, width=128)
+    network = fully_connected(2, width=128, activation=activation)
     x = jax.random.normal(KEY, (3, 2))
     seeds = jax.random.split(KEY, 200)
     kernels = jax.vmap(lambda key: network.empirical_ntk(network.init(key, 2), x))(seeds)
@@ -151,8 +156,8 @@ def test_initial_logits_are_smooth_where_the_nngp_is_singular():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"depth": 0}, "depth must be a whole number from 1 up, got 0"),
-        ({"width": 2.5}, "width must be a whole number from 1 up, got 2.5"),
+        ({"depth": 0}, "depth must be whole numbers from 1 up, got 0"),
+        ({"width": 2.5}, "width must be whole numbers from 1 up, got 2.5"),
         ({"sigma_w": 0}, "sigma_w must be positive and finite, got 0"),
         ({"sigma_b": -1}, r"sigma_b must lie in \[0, inf\), got -1"),
         ({"activation": "tanh"}, "activation must be one of relu, erf, gelu, got 'tanh'"),
@@ -169,13 +174,18 @@ def test_bad_inputs_are_refused():
         kernel(np.zeros(5))
     with pytest.raises(ValueError, match="inputs must have one dimension, got 2 and 3"):
         kernel(np.zeros((5, 2)), np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="x must be finite, got nan"):
+    with pytest.raises(ValueError, match="x must be finite and below 1e150 in size, got nan"):
         kernel(np.full((2, 2), np.nan))
 
 
-def test_neural_tangents_keeps_what_we_put_aside():
-    """Its experimental part is stubbed while it is imported, and not afterwards."""
-    import sys
-
+def test_the_stub_for_neural_tangents_is_gone_and_the_module_reloads():
     assert "neural_tangents.experimental" not in sys.modules
-    assert stax.__name__ == "neural_tangents.stax"
+    importlib.reload(kdlib.networks)
+
+
+def test_gradients_are_those_of_neural_tangents_where_inputs_coincide():
+    x = jax.random.normal(KEY, (5, 2))
+    network = fully_connected(2, width=1)
+    slopes = [jax.grad(lambda a, kernel=kernel: kernel(a, x).sum())(x)
+              for kernel in (network.ntk, lambda a, b: _stax(network)[2](a, b, "ntk"))]
+    assert np.allclose(*slopes, rtol=1e-6, atol=1e-6)

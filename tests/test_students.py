@@ -198,6 +198,11 @@ def test_bad_arguments_are_refused():
         students.weight_norms([np.inf, 0, 0, 0, 0])
     with pytest.raises(ValueError, match=r"delta_z must have shape \(5,\) or \(5, k\), got \(4,\)"):
         students.weight_norms(np.zeros(4))
+    assert students.predict(x_test, z, []).shape == (0, len(x_test), 2)
+    with pytest.raises(ValueError, match="a and b must have as many columns, got 2 and 3"):
+        students.inner(z, np.ones((5, 3)))
+    with pytest.raises(ValueError, match="x must hold at least one sample"):
+        NestedStudents(np.empty((0, 2)), lambda a, b: a @ b.T)
     with pytest.raises(ValueError, match="sizes must be whole numbers from 1 to 5, got 6"):
         students.predict(x_test, z, [1, 6])
     with pytest.raises(ValueError, match=r"kernel\(x, x\) must have shape \(5, 5\), got \(5, 1\)"):
