@@ -44,6 +44,7 @@ const sliders = (id, controls) => `<div class="kd-controls">${controls.map(({ na
 function follow(svg, move) {
   const tell = (event) => move(event.clientX - svg.getBoundingClientRect().left);
   svg.addEventListener("pointerdown", (event) => {
+    if (event.button) return; // the main one only
     svg.setPointerCapture(event.pointerId);
     tell(event);
   });
