@@ -101,7 +101,7 @@ class Network:
 
     def apply(self, params: PyTree, x: Float[ArrayLike, "n d"]) -> Float[Array, " n"]:
         """Logits f(x; w)."""
-        return _stax(self)[1](params, x)[:, 0]
+        return _stax(self)[1](params, jnp.asarray(x))[:, 0]
 
     def linearize(self, params: PyTree) -> Callable[[PyTree, Array], Array]:
         r"""First-order expansion of the network at ``params`` = :math:`w_0` (Section 2).

@@ -69,6 +69,8 @@ class NestedStudents:
 
     def __init__(self, x: Float[ArrayLike, "N d"], kernel: Callable, *, jitter: float = 0.0):
         self.x = np.asarray(x, float)
+        if not callable(kernel):
+            raise ValueError(f"kernel must be a function k(x1, x2), got {kernel!r}: write network.ntk, for example")
         self.kernel = kernel
         self.jitter = float(jitter)
         require("jitter", jitter, "lie in [0, inf)", lambda j: (j >= 0) & (j < np.inf), "leave it out for none")
@@ -141,7 +143,7 @@ class NestedStudents:
         """
         c = self.coordinates(delta_z)
         sizes = self._sizes(sizes)
-        x_test = np.asarray(x_test, float)
+        x_test = self._points(x_test)
         predictions = np.empty((len(sizes), len(x_test), *c.shape[1:]))
         for some in _blocks(len(x_test)):
             learnt = self._features(x_test[some]).T
@@ -162,7 +164,7 @@ class NestedStudents:
         1e-8 of its size: half the digits of a difference). Errors as in :meth:`predict`.
         """
         sizes = self._sizes(sizes)
-        x_test = np.asarray(x_test, float)
+        x_test = self._points(x_test)
         squares = np.empty((len(sizes), len(x_test)))
         for some in _blocks(len(x_test)):
             seen = np.cumsum(self._features(x_test[some]) ** 2, axis=0)
@@ -191,6 +193,14 @@ class NestedStudents:
         few = 64
         parts = (x_test[i : i + few] for i in range(0, len(x_test), few))
         return np.concatenate([np.diagonal(np.asarray(self.kernel(part, part))) for part in parts])
+
+    def _points(self, x_test):
+        x_test = np.asarray(x_test, float)
+        if x_test.ndim != self.x.ndim or x_test.shape[1:] != self.x.shape[1:]:
+            shape = ", ".join(["m", *map(str, self.x.shape[1:])])
+            raise ValueError(f"x_test must have shape ({shape}), got {x_test.shape}: one row for each point, with the "
+                             "features of x")
+        return x_test
 
     def _targets(self, name, z):
         z = np.asarray(z, float)

@@ -30,7 +30,8 @@ class KernelTeacher:
     weight_norms: Float[np.ndarray, " epochs"]  # |Delta w| = sqrt(a^T Theta a), exact
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
-        r"""Logits :math:`z_t(x) = \Theta(x, X)\, a` at each epoch."""
+        r"""Logits :math:`z_t(x) = \Theta(x, X)\, a`, one row for each epoch."""
+        x = x if isinstance(x, jax.Array) else np.asarray(x, float)
         return jnp.asarray(self.coefficients) @ jnp.asarray(self.kernel(self.x, x))
 
 

@@ -109,7 +109,7 @@ def train(
             span of the features, which Eq. 4 assumes; Adam does not.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
         checkpoint: a file. It is written while training and on an interrupt; a later call with the
-            same arguments, or with more steps, continues from it and ends with the same numbers. It
+            same arguments, or with more steps or fewer records, continues from it and ends with the same numbers. It
             belongs to the installed version of JAX.
         progress: whether to show a bar; by default in a terminal, after two seconds.
 
@@ -119,7 +119,8 @@ def train(
 
     Raises:
         ValueError: an argument outside its domain; a checkpoint of another run; or weights that
-            are no longer finite: the learning rate is too large.
+            are no longer finite: the learning rate is too large. One that is too large may also end with
+            finite weights, but with all ReLUs dead: then all logits are the same.
 
     >>> f = lambda w, x: x @ w
     >>> data = full_batch(jnp.eye(2), [2.0, -1.0], [1, 0])
@@ -133,6 +134,8 @@ def train(
     require_temperature(T)
     steps = require_increasing("steps", steps, "give step counts")
     rho, T = broadcast(rho=rho, T=T)
+    if not isinstance(key, jax.Array | np.ndarray):
+        raise ValueError(f"key must be a JAX key, got {key!r}: write jax.random.key(0)")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)  # the last axis of an old-style key is no axis of seeds
     if key.ndim and any(jnp.shape(leaf)[:1] != key.shape for leaf in jax.tree.leaves(params)):
@@ -216,18 +219,26 @@ class _Checkpoint:
         """What was saved, or the given state at step 0; raises if it belongs to another run."""
         if not self.path.exists():
             return state, 0, []
-        with np.load(self.path) as saved:
-            done, recorded = int(saved["done"]), len(saved["steps"])
-            reached = done <= (self.steps[recorded] if recorded < len(self.steps) else self.steps[-1])
-            recorded_alike = np.array_equal(saved["steps"], self.steps[:recorded])
-            if saved["identity"] != self.identity or not recorded_alike or not reached:
-                raise ValueError(f"checkpoint must belong to this run, but {self.path} is of one with other settings: "
-                                 "delete it, or choose another file")
-            restore = lambda name, like: jax.tree.unflatten(
-                jax.tree.structure(like), [saved[f"{name}{i}"] for i in range(len(jax.tree.leaves(like)))]
-            )
-            state = jax.tree.map(jnp.asarray, restore("state", state))
-            records = [restore(f"record{r}_", record) for r in range(recorded)]
+        try:
+            with np.load(self.path) as file:
+                saved = dict(file)
+            done, recorded, identity = int(saved["done"]), saved["steps"], saved["identity"]
+        except (OSError, EOFError, KeyError, TypeError, ValueError):
+            raise ValueError(f"checkpoint must be a file that train wrote, but {self.path} is not: "
+                             "delete it, or choose another file") from None
+        if identity != self.identity:
+            raise ValueError(f"checkpoint must belong to this run, but {self.path} is of one with other settings: "
+                             "delete it, or choose another file")
+        # A longer run may skip earlier records, but not ask for one that was not made.
+        missing = np.setdiff1d(self.steps[self.steps < done], recorded)
+        if missing.size or done > self.steps[-1]:
+            raise ValueError(f"checkpoint must not be past the steps asked for, but {self.path} is at step {done}, "
+                             f"with records after {recorded.tolist()}: ask for those or for later steps, or delete it")
+        restore = lambda name, like: jax.tree.unflatten(
+            jax.tree.structure(like), [saved[f"{name}{i}"] for i in range(len(jax.tree.leaves(like)))]
+        )
+        state = jax.tree.map(jnp.asarray, restore("state", state))
+        records = [restore(f"record{r}_", record) for r, step in enumerate(recorded) if step in self.steps]
         return state, done, records
 
     def write(self, state, done, records):

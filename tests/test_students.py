@@ -198,6 +198,12 @@ def test_bad_arguments_are_refused():
         students.weight_norms([np.inf, 0, 0, 0, 0])
     with pytest.raises(ValueError, match=r"delta_z must have shape \(5,\) or \(5, k\), got \(4,\)"):
         students.weight_norms(np.zeros(4))
+    for bad in (x_test[0], x_test[:, :1]):
+        for method in (lambda x: students.predict(x, z), students.distance):
+            with pytest.raises(ValueError, match=r"x_test must have shape \(m, 2\), got "):
+                method(bad)
+    with pytest.raises(ValueError, match=r"kernel must be a function k\(x1, x2\), got Network"):
+        NestedStudents(x, network)
     assert students.predict(x_test, z, []).shape == (0, len(x_test), 2)
     with pytest.raises(ValueError, match="a and b must have as many columns, got 2 and 3"):
         students.inner(z, np.ones((5, 3)))

@@ -92,8 +92,18 @@ def test_a_finished_run_can_be_extended_and_is_not_repeated(tmp_path, monkeypatc
     monkeypatch.setattr(jax, "device_get", lambda record: pytest.fail("recorded anew"))
     students(checkpoint=file)
     monkeypatch.undo()
-    longer = students(checkpoint=file, steps=[3, 8, 12])
-    assert np.array_equal(longer.records, students(steps=[3, 8, 12]).records)
+    longer = students(checkpoint=file, steps=[8, 12])
+    assert np.array_equal(longer.records, students(steps=[8, 12]).records)
+    simply_longer = students(checkpoint=file, steps=15)
+    assert np.array_equal(simply_longer.records, students(steps=15).records)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", None])
+def test_a_file_that_is_no_checkpoint_is_refused(content, tmp_path):
+    file = tmp_path / "run.npz"
+    np.savez(file, other=1) if content is None else file.write_bytes(content)
+    with pytest.raises(ValueError, match="checkpoint must be a file that train wrote"):
+        students(checkpoint=file)
 
 
 @pytest.mark.parametrize("changed", [
@@ -105,7 +115,7 @@ def test_a_finished_run_can_be_extended_and_is_not_repeated(tmp_path, monkeypatc
 def test_a_checkpoint_of_another_run_is_refused(changed, tmp_path):
     """Also where the first step is the same, as Adam's nearly is whatever the loss."""
     students(checkpoint=tmp_path / "run.npz")
-    with pytest.raises(ValueError, match="checkpoint must belong to this run"):
+    with pytest.raises(ValueError, match=r"checkpoint must (belong to this run|not be past the steps asked for)"):
         students(checkpoint=tmp_path / "run.npz", **changed)
 
 
@@ -145,6 +155,8 @@ def test_bad_training_arguments_are_refused():
     with pytest.raises(ValueError, match=r"f must return one logit for each sample, of shape \(6,\), got \(6, 1\)"):
         train(lambda w, x: (x @ w)[:, None], jnp.zeros(2), full_batch(X, Z_T, Y_G), rho=1, T=1, steps=1, key=KEY,
               optimizer=optax.sgd(1.0))
+    with pytest.raises(ValueError, match=r"key must be a JAX key, got 0: write jax.random.key\(0\)"):
+        students(key=0)
     with pytest.raises(ValueError, match="every leaf of params must have a first axis over the 2 seeds"):
         students(params=network.init(KEY, 2))
     with pytest.raises(ValueError, match=r"z_t must have shape \(n,\), got \(6, 1\)"):
