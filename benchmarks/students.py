@@ -4,8 +4,9 @@
     python benchmarks/students.py --large   # also N = 20,000: about 10 GB and some minutes
 
 Promises: all N prefixes for at most 1.5x the kernel, one LAPACK Cholesky and one triangular solve; at
-least 100x a refit by SciPy at every n (N = 1,000), and 50x neural_tangents' predict at 20 sizes; at most
-2.5 Gram matrices of memory at the peak.
+least 50x a refit by SciPy at every n (N = 1,000; the ratio grows with N); at most 2.5 Gram matrices of memory.
+neural_tangents' predict is timed at 20 sizes, where there is less to save: given its kernels, which
+favours it, and from the inputs, as it is usually called.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotrf
 
 from kdlib import NestedStudents, fully_connected
-from kdlib.networks import nt
+from kdlib.networks import _stax, nt
 
 network = fully_connected(3, width=1)
 REPEATS = 7
@@ -81,12 +82,13 @@ def against_refits(N):
 
 
 def against_neural_tangents(N):
-    """Predictions of 20 students at 100 test points; kernels are given to the peer, and not to us."""
+    """Predictions of 20 students at 100 test points: how often faster than with kernels given, and from inputs."""
     x, z, x_test = data(N)
     sizes = np.linspace(N // 20, N, 20, dtype=int)
     gram, cross = jnp.asarray(network.ntk(x)), jnp.asarray(network.ntk(x_test, x))
+    kernel = jax.jit(_stax(network)[2], static_argnames="get")
 
-    def theirs():
+    def given_kernels():
         answers = []
         for n in sizes:
             predictor = nt.predict.gradient_descent_mse(gram[:n, :n], jnp.asarray(z[:n, None]))
@@ -94,9 +96,15 @@ def against_neural_tangents(N):
             answers.append(np.asarray(predictor(None, 0.0, 0.0, cross[:, :n])[1])[:, 0])
         return np.array(answers)
 
+    def from_inputs():
+        predict = lambda n: nt.predict.gradient_descent_mse_ensemble(kernel, x[:n], z[:n, None])
+        return np.array([np.asarray(predict(n)(x_test=x_test, get="ntk"))[:, 0] for n in sizes])
+
     ours = lambda: NestedStudents(x, network.ntk).predict(x_test, z, sizes)
-    assert np.allclose(theirs(), ours(), rtol=1e-7, atol=1e-7)
-    return seconds(theirs, 1) / seconds(ours)
+    # From inputs the peer's kernel errs by 1e-8 on the diagonal, which the smallest eigenvalues magnify.
+    assert np.allclose(given_kernels(), ours(), rtol=1e-7, atol=1e-7)
+    assert np.allclose(from_inputs(), ours(), rtol=1e-3, atol=1e-3)
+    return [seconds(peer, 1) / seconds(ours) for peer in (given_kernels, from_inputs)]
 
 
 def memory(N):
@@ -122,7 +130,9 @@ def main(large):
     for N in (1000, 2000, 4000):
         print(f"  N = {N:6,}: {overhead(N):5.2f}x kernel + Cholesky + one triangular solve")
     print(f"  N =  1,000: {against_refits(1000):5.0f}x faster than a SciPy refit at every n")
-    print(f"  N =  1,000: {against_neural_tangents(1000):5.0f}x faster than neural_tangents.predict at 20 sizes")
+    given, from_inputs = against_neural_tangents(1000)
+    print(f"  N =  1,000: {given:5.1f}x and {from_inputs:.1f}x faster than neural_tangents.predict at 20 sizes, "
+          "with its kernels given and from inputs")
     for N in (6000, 20_000) if large else (6000,):
         grams, time_taken = memory(N)
         print(f"  N = {N:6,}: {grams:5.2f} Gram matrices of memory, {time_taken:.0f} s")
