@@ -4,7 +4,7 @@
     python benchmarks/students.py --large   # also N = 20,000: about 10 GB and some minutes
 
 Promises: all N prefixes for at most 1.5x the kernel, one LAPACK Cholesky and one triangular solve; at
-least 50x a refit by SciPy at every n (N = 1,000; the ratio grows with N); at most 2.5 Gram matrices of memory.
+least 30x a refit by SciPy at every n (N = 1,000; the ratio grows with N); at most 2.5 Gram matrices of memory.
 neural_tangents' predict is timed at 20 sizes, where there is less to save: given its kernels, which
 favours it, and from the inputs, as it is usually called.
 """
