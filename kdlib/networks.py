@@ -197,8 +197,8 @@ def _relu_kernels(x1, x2, depth, sigma_w, sigma_b):
         Theta -> K + sigma_w^2 (1/2 - t / 2 pi) Theta,
 
     and the angle comes from D - (sqrt q1 - sqrt q2)^2 = 4 sqrt(q1 q2) sin^2(t/2). Taking it from K,
-    by 1 - cos^2 t, loses half the digits as t -> 0: coinciding inputs would be 1e-8 apart, and that
-    is the size of the Gram matrix's smallest eigenvalues.
+    by 1 - cos^2 t, loses half the digits as t -> 0: coinciding inputs would be 1e-8 apart, not far from
+    the Gram matrix's smallest eigenvalues, 3e-7 for 1,000 normal inputs with d = 1.
     """
     scale = sigma_w**2 / x1.shape[1]
     q1 = scale * jnp.sum(x1**2, axis=1)[:, None] + sigma_b**2

@@ -58,7 +58,7 @@ def test_relu_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigm
 
 @pytest.mark.parametrize("dimension", [1, 2, 40])
 def test_coinciding_inputs_have_no_distance(dimension):
-    """neural_tangents itself is off by 1e-8 here, more than the Gram matrix's smallest eigenvalues."""
+    """neural_tangents itself is off by 1e-8 here."""
     x = np.asarray(jax.random.normal(KEY, (50, dimension)))
     network = fully_connected(3, width=1)
     exact = [arc_cosine_ntk(point, point, 3, 1, 1)[1] for point in x]
