@@ -29,7 +29,7 @@ notebooks: $(INSTALLED) ## run the chapters in place, refreshing the outputs tha
 	$(BIN)/python book/run.py
 
 bench: book ## measure the speeds that are promised
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit; echo; done
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit; echo; done
 
 # Reads the current lock for versions to keep, but need not install it.
 lock: $(BIN)/uv ## resolve requirements.txt anew from pyproject.toml

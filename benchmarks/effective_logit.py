@@ -8,10 +8,8 @@ teacher to a point past the root. Brackets are made before the clock starts, whi
 Promise: at least 10x `scipy.optimize.elementwise.find_root`, 200x a loop over `brentq`.
 """
 
-import time
-from statistics import median
-
 import numpy as np
+from _timing import seconds
 from scipy.optimize import brentq
 from scipy.optimize.elementwise import find_root
 from scipy.special import expit
@@ -26,16 +24,6 @@ LOOPED = 2_000  # samples that the brentq loop solves; its time is scaled up to 
 
 def slope_of_loss(z, z_t, y_g, rho, T):
     return rho / T * (expit(z / T) - expit(z_t / T)) + (1 - rho) * (expit(z) - y_g)
-
-
-def seconds(run, repeats):
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return median(times)
 
 
 def bracket(z_t, y_g, wide):

@@ -12,13 +12,13 @@ favours it, and from the inputs, as it is usually called.
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 from statistics import median
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _timing import seconds
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotrf
 
@@ -33,16 +33,6 @@ TESTS = 100
 def data(N):
     x = np.asarray(jax.random.normal(jax.random.key(0), (N, 2)))
     return x, np.sin(3 * x[:, 0]) * x[:, 1], np.asarray(jax.random.normal(jax.random.key(1), (TESTS, 2)))
-
-
-def seconds(run, repeats=REPEATS):
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return median(times)
 
 
 def all_norms(x, z):

@@ -101,7 +101,7 @@ class NestedStudents:
         They are the student's: two students' distance or angle in weight space is that of their
         coordinates.
         """
-        delta_z = self._targets("delta_z", delta_z)
+        delta_z = self._targets(delta_z)
         return solve_triangular(self.factor, delta_z, lower=True, check_finite=False)
 
     def weight_norms(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
@@ -177,7 +177,7 @@ class NestedStudents:
         .. math:: f_{-i}(x_i) = \Delta z_i - \alpha_i / [\Theta^{-1}]_{ii}, \qquad
                   \alpha = \Theta^{-1} \Delta z
         """
-        delta_z = self._targets("delta_z", delta_z)
+        delta_z = self._targets(delta_z)
         inverse = np.tril(dtrtri(self.factor, lower=1)[0])
         precision = np.einsum("ji,ji->i", inverse, inverse)  # diagonal of Theta^-1 = L^-T L^-1
         alpha = inverse.T @ (inverse @ delta_z)
@@ -202,14 +202,14 @@ class NestedStudents:
                              "features of x")
         return x_test
 
-    def _targets(self, name, z):
-        z = np.asarray(z, float)
-        if z.ndim not in (1, 2) or len(z) != len(self):
-            raise ValueError(f"{name} must have shape ({len(self)},) or ({len(self)}, k), got {z.shape}: "
+    def _targets(self, delta_z):
+        delta_z = np.asarray(delta_z, float)
+        if delta_z.ndim not in (1, 2) or len(delta_z) != len(self):
+            raise ValueError(f"delta_z must have shape ({len(self)},) or ({len(self)}, k), got {delta_z.shape}: "
                              "one target for each sample")
-        require(name, z, "be finite", np.isfinite,
-                 "at rho = 0 no finite target exists; its direction is that of the labels' signs, 2 y_g - 1")
-        return z
+        require("delta_z", delta_z, "be finite", np.isfinite,
+                "at rho = 0 no finite target exists; its direction is that of the labels' signs, 2 y_g - 1")
+        return delta_z
 
     def _sizes(self, sizes):
         if sizes is None:
