@@ -11,6 +11,7 @@ from kdlib.distillation import (  # noqa: E402
     label_smoothing_logit,
     split_threshold,
 )
+from kdlib.inefficiency import data_inefficiency  # noqa: E402
 from kdlib.networks import fully_connected  # noqa: E402
 from kdlib.students import NestedStudents  # noqa: E402
 
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "NestedStudents",
     "correction_logit",
+    "data_inefficiency",
     "distillation_loss",
     "effective_logit",
     "fully_connected",

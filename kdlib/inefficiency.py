@@ -1,0 +1,187 @@
+r"""Data inefficiency: how fast the converged student's weight change still grows (Section 4, Definition 1).
+
+A run draws samples, a student at initialisation and, where the task is random, its targets; it
+leaves the norms :math:`\|\Delta\hat w_n\|_2` of its nested students, from
+:meth:`kdlib.students.NestedStudents.weight_norms`. From the norms of many runs come Eq. 10 of the
+paper, a version of it whose noise is small enough to read, and standard errors.
+
+Sources: Definition 1 and Eq. 10 of the paper. For the errors: B. Efron and C. Stein, *The Jackknife
+Estimate of Variance*, The Annals of Statistics 9, 1981.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from scipy.linalg.lapack import dtrtri
+
+from kdlib._checks import require, require_whole
+from kdlib.students import NestedStudents
+
+
+@dataclass(frozen=True)
+class Inefficiency:
+    """Data inefficiency at several sample sizes, with what its errors are made of; see :func:`data_inefficiency`."""
+
+    sizes: np.ndarray
+    values: Float[np.ndarray, "sizes ..."]
+    replicates: Float[np.ndarray, "runs sizes ..."]  # the values without run 1, without run 2, ...
+
+    @property
+    def errors(self) -> Float[np.ndarray, "sizes ..."]:
+        """Standard errors of the values, from the spread of the runs."""
+        return self.of(lambda values: values)[1]
+
+    def of(self, statistic: Callable) -> tuple:
+        r"""A function of the values, and its standard error by the jackknife.
+
+        .. math:: \text{error}^2 = \frac{R-1}{R} \sum_{r=1}^R (s_{-r} - \bar s)^2,
+
+        where :math:`s_{-r}` is the statistic without run r. Tasks that share their runs' samples vary together:
+        the error of a difference between two of them, asked for in this way, takes that into account.
+
+        >>> norms = np.array([[1.0, 2.0, 4.0], [1.0, 2.2, 4.4]])
+        >>> low_to_high = data_inefficiency(norms, [1, 2], window=None)
+        >>> value, error = low_to_high.of(lambda values: values[1] - values[0])
+        >>> print(f"{value:.3f} ± {error:.3f}")
+        0.644 ± 0.048
+        """
+        left_out = np.stack([statistic(values) for values in self.replicates])
+        spread = left_out - left_out.mean(axis=0)
+        runs = len(left_out)
+        return statistic(self.values), np.sqrt((runs - 1) / runs * np.sum(spread**2, axis=0))
+
+
+def data_inefficiency(
+    norms: Float[ArrayLike, "runs N ..."],
+    sizes: Sequence[int] | None = None,
+    *,
+    window: float | None = 1.35,
+    expectation: str = "inside",
+) -> Inefficiency:
+    r"""Data inefficiency I(n), the log-log slope of the weight norm against the sample size (Eq. 10).
+
+    .. math:: \mathcal I(n) = n\, \bigl[\ln E \|\Delta\hat w_{n+1}\|_2 - \ln E \|\Delta\hat w_n\|_2\bigr]
+
+    is what ``window=None`` computes. A single step of n carries little signal and much noise. With a
+    window v, it is averaged over the sizes from a = floor(n / v) to b = ceil(n v),
+
+    .. math:: \mathcal I_v(n) = \sum_{m=a}^{b-1} \frac{\mathcal I(m)}{m} \Bigm/ \ln\frac ba
+              = \frac{\ln E \|\Delta\hat w_b\|_2 - \ln E \|\Delta\hat w_a\|_2}{\ln b - \ln a},
+
+    the slope of the chord: a power law :math:`E \|\Delta\hat w_n\|_2 = c\, n^\beta` gives exactly :math:`\beta`,
+    whatever the scale c. Being free of scale, it also has a meaning in the limit rho = 0, where targets are
+    infinite: use their direction, ``2 * y_g - 1``.
+
+    Args:
+        norms: weight norms, positive, one row for each run; further axes are further tasks on the same samples.
+        sizes: at which n; by default all for which the window lies within 1 ... N.
+        window: how far to reach on both sides, as a factor above 1; None for Eq. 10 itself.
+        expectation: ``"inside"`` the logarithm, as in Eq. 10, or ``"outside"``, :math:`E \ln \|\Delta\hat w_n\|_2`,
+            the growth of a typical run. They differ where few runs dominate the mean.
+
+    Raises:
+        ValueError: fewer than two runs, a norm that is not positive at a size that counts, or a size whose
+            window leaves 1 ... N.
+
+    >>> n = np.arange(1, 101)
+    >>> norms = np.array([2.0, 3.0])[:, None] * n**0.75
+    >>> inefficiency = data_inefficiency(norms, [10, 50])
+    >>> print(inefficiency.values.round(6), inefficiency.errors.round(6))
+    [0.75 0.75] [0. 0.]
+    """
+    norms = np.asarray(norms, float)
+    if norms.ndim < 2 or len(norms) < 2:
+        raise ValueError(f"norms must have shape (runs, N, ...) with two runs or more, got {norms.shape}: "
+                         "one run alone has no standard error")
+    if expectation not in ("inside", "outside"):
+        raise ValueError(f"expectation must be inside or outside, got {expectation!r}: Eq. 10 has it inside")
+    if window is not None:
+        require("window", window, "lie in (1, inf)", lambda v: (v > 1) & (v < np.inf), "or give None for Eq. 10 itself")
+    sizes, low, high = _windows(sizes, window, norms.shape[1])
+    ends = norms[:, np.stack([low, high]) - 1]
+    require("norms", ends, "be positive and finite", lambda v: (v > 0) & (v < np.inf),
+            "where a task's targets are zero it has no inefficiency")
+    if expectation == "outside":
+        ends = np.log(ends)
+    mean = ends.mean(axis=0)
+    left_out = (len(ends) * mean - ends) / (len(ends) - 1)
+    if expectation == "inside":
+        mean, left_out = np.log(mean), np.log(left_out)
+    length = np.log(high / low) if window is not None else 1 / sizes
+    slope = lambda ends: (ends[1] - ends[0]) / length.reshape(-1, *[1] * (norms.ndim - 2))
+    return Inefficiency(sizes, slope(mean), np.stack([slope(ends) for ends in left_out]))
+
+
+def _windows(sizes, window, N):
+    """Sizes, and the lowest and highest size that each of them looks at."""
+    def ends(n):
+        return (n, n + 1) if window is None else (np.floor(n / window).astype(int), np.ceil(n * window).astype(int))
+
+    if sizes is None:
+        sizes = np.arange(1, N + 1)
+        low, high = ends(sizes)
+        sizes = sizes[(low >= 1) & (high <= N)]
+    else:
+        sizes = np.atleast_1d(require_whole("sizes", sizes, "give numbers of samples"))
+    low, high = ends(sizes)
+    outside = (low < 1) | (high > N)
+    if outside.any():
+        i = outside.argmax()
+        raise ValueError(f"sizes must leave room for their window in 1..{N}, but {sizes[i]} reaches from {low[i]} to "
+                         f"{high[i]}: draw more samples, or narrow the window")
+    return sizes, low, high
+
+
+def expected_norms(
+    students: NestedStudents,
+    mean: Float[ArrayLike, " N"] | None = None,
+    covariance: Float[ArrayLike, "N N"] | Float[ArrayLike, " N"] | None = None,
+) -> Float[np.ndarray, " N"]:
+    r"""Root mean square of the weight norms for random targets on given samples, exactly.
+
+    For targets of mean :math:`\mu` and covariance C,
+
+    .. math:: E \|\Delta\hat w_n\|_2^2 = \mu_n^\top \Theta_n^{-1} \mu_n + \operatorname{tr}(\Theta_n^{-1} C_n), \qquad
+              \operatorname{tr}(\Theta_n^{-1} C_n) = \sum_{i \le n} [L^{-1} C\, L^{-\top}]_{ii},
+
+    a running sum, as all norms here: with C = 1 the squared lengths of the rows of :math:`L^{-1}`.
+
+    Three cases of interest. Random labels of the paper's Fig. 3, :math:`\Delta z \sim \mathcal N(0, 1)`: leave both
+    arguments out. The zero function, :math:`\Delta z = -z_0`: ``covariance=network.nngp(x)``. A logit z whose sign
+    flips with probability p: ``mean=(1 - 2 * p) * z`` and ``covariance=4 * p * (1 - p) * z**2``.
+
+    Args:
+        students: on the samples.
+        mean: zero by default.
+        covariance: a matrix, or a vector for targets that are uncorrelated; all 1 by default.
+
+    Raises:
+        ValueError: arguments of the wrong shape or not finite, or a covariance with a negative diagonal.
+
+    Cost: a triangular inverse, and a product of two N x N matrices if the covariance is one.
+
+    >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
+    >>> print((expected_norms(students) ** 2).round(6))  # 1, then 1/gap for each of two neighbours
+    [1. 3. 4.]
+    """
+    N = len(students)
+    covariance = np.ones(N) if covariance is None else np.asarray(covariance, float)
+    if covariance.shape not in ((N,), (N, N)):
+        raise ValueError(f"covariance must have shape ({N},) or ({N}, {N}), got {covariance.shape}: "
+                         "one row for each sample")
+    require("covariance", covariance, "be finite", np.isfinite, "remove or repair those samples first")
+    variances = covariance if covariance.ndim == 1 else covariance.diagonal()
+    require("variances", variances, "be at least 0", lambda v: v >= 0, "give covariances, not deviations")
+    inverse = np.tril(dtrtri(students.factor, lower=1)[0])
+    if covariance.ndim == 1:
+        squares = inverse**2 @ covariance
+    else:
+        squares = np.einsum("ij,ij->i", inverse @ covariance, inverse)
+    if mean is not None:
+        mean = np.asarray(mean, float)
+        if mean.shape != (N,):
+            raise ValueError(f"mean must have shape ({N},), got {mean.shape}: one value for each sample")
+        squares = squares + students.coordinates(mean) ** 2
+    return np.sqrt(np.cumsum(squares))
