@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
+from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtrtri
 
 from kdlib._checks import require, require_whole
@@ -176,9 +177,9 @@ def expected_norms(
     require("variances", variances, "be at least 0", lambda v: v >= 0, "give covariances, not deviations")
     inverse = np.tril(dtrtri(students.factor, lower=1)[0])
     if covariance.ndim == 1:
-        squares = inverse**2 @ covariance
+        squares = np.einsum("ij,ij,j->i", inverse, inverse, covariance)
     else:
-        squares = np.einsum("ij,ij->i", inverse @ covariance, inverse)
+        squares = np.einsum("ij,ij->i", dtrmm(1.0, inverse, covariance, lower=1), inverse)
     if mean is not None:
         mean = np.asarray(mean, float)
         if mean.shape != (N,):

@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 from tolerances import BROWSER, ROUNDING
 
 from kdlib import effective_logit, split_threshold
-from kdlib.explorers import EffectiveLogitExplorer, StudentExplorer
+from kdlib.explorers import EffectiveLogitExplorer, InefficiencyExplorer, StudentExplorer
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 
@@ -34,6 +34,7 @@ HTML = ROOT / "_build" / "html"
 PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
 EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pages
 STUDENT = "book/02_problem_setup.html"
+INEFFICIENCY = "book/04_data_inefficiency.html"
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -211,6 +212,10 @@ def student_on(page):
     return Shown(page, ".kd-student", "s.")
 
 
+def inefficiency_on(page):
+    return Shown(page, ".kd-inefficiency", "i.")
+
+
 @pytest.fixture(params=EXPLORERS)
 def explorer(request):
     return f"{request.param}.html"
@@ -385,6 +390,55 @@ def test_student_of_hard_labels_alone_is_not_drawn(browser, served):
         assert np.isfinite(shown.reading("norm"))
 
 
+@pytest.mark.parametrize("name", ["q", "epoch", "rho", "p_flip", "n"])
+def test_inefficiency_follows_the_keyboard(browser, site, name):
+    with opened(browser, site, INEFFICIENCY) as page:
+        shown = inefficiency_on(page)
+        before, drawn = shown.sliders(), shown.curves()
+        shown.press(name, "ArrowRight")
+        after = shown.sliders()
+        assert after[name] > before[name]
+        assert after == {**before, name: after[name]}
+        assert shown.curves() != drawn
+        shown.wait_for_address()
+
+
+def test_inefficiency_follows_the_mouse(browser, site):
+    with opened(browser, site, INEFFICIENCY) as page:
+        shown = inefficiency_on(page)
+        before, drawn = shown.sliders(), shown.curves()
+        drag_ratio(shown)
+        after = shown.sliders()
+        assert after["rho"] == pytest.approx(before["rho"] + 0.25, abs=0.05)
+        assert shown.curves() != drawn
+
+        box = centred(shown.find("svg.kd-drag"))  # the curve's chart holds n
+        middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
+        drag(page, (box["x"] + box["width"] / 3, middle), (right, middle))
+        assert shown.sliders() == {**after, "n": 94}
+        shown.wait_for_address()
+
+
+def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, site):
+    with opened(browser, site, INEFFICIENCY) as page:
+        for q, epoch, rho, p_flip, n in ((6, 1024, 0.5, 0, 30), (12, 16, 0, 0.1, 2), (2, 16384, 1, 0.5, 94)):
+            state = {"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
+            shown = inefficiency_on(page)
+            visit(page, site, INEFFICIENCY, shown.keys(state))
+            assert shown.sliders() == state
+            found = InefficiencyExplorer(**state).solve()[3]
+            assert abs(shown.reading("value") - found.values[n - 2]) <= 0.006  # two decimals are shown
+            assert abs(shown.reading("error") - found.errors[n - 2]) <= 0.006
+
+
+def test_inefficiency_ignores_an_address_that_is_not_its_own(browser, served):
+    seen = {}
+    for address in ("", "i.q=5&i.epoch=17&i.p_flip=0.6&i.rho=2&i.n=95", "i.q=&i.n=1", "q=2&rho=0.1"):
+        with opened(browser, served, f"{INEFFICIENCY}#{address}") as page:
+            seen[address] = inefficiency_on(page).sliders(), inefficiency_on(page).curves()
+    assert seen == dict.fromkeys(seen, seen[""])
+
+
 def test_two_explorers_share_an_address(browser, site):
     with opened(browser, site, STUDENT) as page:
         both = [Shown(page), student_on(page)]
@@ -399,7 +453,7 @@ def test_two_explorers_share_an_address(browser, site):
 
 
 @pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in EXPLORERS),
-                                            (STUDENT, ".kd-student")])
+                                            (STUDENT, ".kd-student"), (INEFFICIENCY, ".kd-inefficiency")])
 def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
     with opened(browser, site, path, java_script_enabled=False) as page:
         assert page.locator(f"{selector} + noscript svg.kd-still").is_visible()
@@ -524,3 +578,36 @@ def test_student_in_browser_and_library_agree(evaluate, task, draw):
 def test_student_refuses_bad_settings(bad, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         StudentExplorer(**bad)
+
+
+@pytest.mark.parametrize("q, epoch", [(2, 16), (6, 1024), (12, 16384)])
+def test_inefficiency_in_browser_and_library_agree(evaluate, q, epoch):
+    settings = [{"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
+                for rho, p_flip, n in product([0, 0.05, 0.5, 1], [0, 0.1, 0.5], [2, 94])]
+    results = evaluate(
+        InefficiencyExplorer,
+        """({experiment}, [task, settings]) => {
+            const solve = experiment(task);
+            return settings.map((setting) => {
+                const {teacher, targets, student, inefficiency} = solve(setting);
+                return [teacher, targets, [...student(setting.n)], inefficiency.values, inefficiency.errors];
+            });
+        }""",
+        [InefficiencyExplorer().task, settings],
+    )
+    for setting, result in zip(settings, results, strict=True):
+        *curves, found = InefficiencyExplorer(**setting).solve()
+        for mine, expected in zip(result, [*curves, found.values, found.errors], strict=True):
+            assert (np.abs(mine - expected) <= BROWSER * np.maximum(1, np.abs(expected))).all()
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [({"q": 5}, "q must be one of 2, 3, 4, 6, 8, 12, got 5: "), ({"n": 95}, "n must be one of 2..94, got 95: "),
+     ({"epoch": 100}, "epoch must be one of 16, 64, 256, 1024, 4096, 16384, got 100: "),
+     ({"p_flip": 0.6}, "p_flip must be one of 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, got 0.6: "),
+     ({"q": "many"}, "q must be numeric, got 'many': "), ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: ")],
+)
+def test_inefficiency_refuses_bad_settings(bad, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        InefficiencyExplorer(**bad)

@@ -18,9 +18,11 @@ CHECKED = "nbval-check-output"
 # with the message.
 QUICK = {
     "02_problem_setup": {"max_width": 128, "seeds": 2},
+    "04_data_inefficiency": {"runs": 3, "n_max": 100},
 }
 OTHER = {
     "02_problem_setup": {"rho": 0.3, "T": 2},
+    "04_data_inefficiency": {"depth": 2, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
 }
 REFUSED = {
@@ -31,6 +33,15 @@ REFUSED = {
         "seeds must be at least 2, got 1": {"seeds": 1},
         "max_width must be at least 128, got 64": {"max_width": 64},
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+    },
+    "04_data_inefficiency": {
+        "runs must be at least 3, got 2": {"runs": 2},
+        "n_max must be at least 100, got 50": {"n_max": 50},
+        "d must be at least 1 with relu, got 0": {"d": 0},
+        "d must be at least 5 with erf, got 2": {"activation": "erf"},
+        "activation must be one of relu, erf, gelu, got 'tanh'": {"activation": "tanh"},
+        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+        "T must be positive and finite, got 0": {"T": 0},
     },
     "appendix_s1": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
