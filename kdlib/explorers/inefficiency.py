@@ -145,8 +145,8 @@ class InefficiencyExplorer(Explorer):
         at = found.values[self.n - SIZES[0]]
         return (
             f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Left, logits against x from -3 to 3: '
-            f'a teacher of {self.q} modes (dotted), targets (dots, crosses where the sign is flipped) and the student of '
-            f'{self.n} samples (solid), at rho = {self.rho:g}. Right, data inefficiency from 2 to {SIZES[-1]} samples: '
+            f'a teacher of {self.q} modes (dotted), targets (dots, crosses where the sign is flipped) and the student '
+            f'of {self.n} samples (solid), at rho = {self.rho:g}. Right, data inefficiency from 2 to {SIZES[-1]} samples: '
             f'{at:.2f} at {self.n}.">'
             '<path d="M16 170H364M400 300H590" stroke="currentColor" opacity=".5"/>'
             '<path d="M400 220H590M400 140H590" stroke="currentColor" stroke-dasharray="2 4" opacity=".6"/>'
