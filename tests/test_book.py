@@ -426,7 +426,7 @@ def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, site)
             shown = inefficiency_on(page)
             visit(page, site, INEFFICIENCY, shown.keys(state))
             assert shown.sliders() == state
-            found = InefficiencyExplorer(**state).solve()[3]
+            found = InefficiencyExplorer(**state).solve()[-1]
             assert abs(shown.reading("value") - found.values[n - 2]) <= 0.006  # two decimals are shown
             assert abs(shown.reading("error") - found.errors[n - 2]) <= 0.006
 
@@ -589,8 +589,8 @@ def test_inefficiency_in_browser_and_library_agree(evaluate, q, epoch):
         """({experiment}, [task, settings]) => {
             const solve = experiment(task);
             return settings.map((setting) => {
-                const {teacher, targets, student, inefficiency} = solve(setting);
-                return [teacher, targets, [...student(setting.n)], inefficiency.values, inefficiency.errors];
+                const {grid, teacher, targets, student, inefficiency} = solve(setting);
+                return [[...grid], teacher, targets, [...student(setting.n)], inefficiency.values, inefficiency.errors];
             });
         }""",
         [InefficiencyExplorer().task, settings],

@@ -39,10 +39,11 @@ const flipped = (run, i, p) => (0.6180339887 * (i + 1) + 0.7548776662 * run) % 1
 /** The task's students: a function of the state, which leaves the student of the first run to be drawn. */
 export function experiment({ network, samples, x_t, modes, epochs, coefficients }) {
   const combine = (rows, a) => rows.map((row) => row.reduce((sum, value, j) => sum + value * a[j], 0));
-  const teacherOnGrid = ntk(GRID, x_t, network);
+  const grid = Float64Array.from([...GRID, ...samples[0]]).sort(); // the student's peaks are at its samples
+  const teacherOnGrid = ntk(grid, x_t, network);
   let runs;
   const factorised = () => (runs ??= samples.map((x, r) => ({
-    features: ntk(x, x_t, network), students: nestedStudents(x, r ? [] : GRID, network),
+    features: ntk(x, x_t, network), students: nestedStudents(x, r ? [] : grid, network),
   })));
   // A perfect teacher: the label is its own sign. At rho = 0 the target is infinite, and its direction is drawn.
   const target = (z, rho) => {
@@ -62,7 +63,7 @@ export function experiment({ network, samples, x_t, modes, epochs, coefficients 
     const c = runs.map(({ students }, r) => students.coordinates(kept.targets[r].map((z, i) => signs[r][i] * z)));
     const norms = c.map((values, r) => runs[r].students.weightNorms(values));
     return {
-      teacher: kept.teacher, signs: signs[0], targets: kept.targets[0].map((z, i) => signs[0][i] * z), norms,
+      grid, teacher: kept.teacher, signs: signs[0], targets: kept.targets[0].map((z, i) => signs[0][i] * z), norms,
       inefficiency: dataInefficiency(norms), student: (n) => runs[0].students.predict(c[0], n),
     };
   };
@@ -152,8 +153,8 @@ function build({ host, id, model, change }) {
     const [q, epoch, rho, p_flip, n] = CONTROLS.map(({ name }) => model.get(name));
     const now = solve({ q, epoch, rho, p_flip });
     scale(now.teacher, q, epoch, rho);
-    curves.teacher.setAttribute("d", rho ? line(GRID, now.teacher, frame) : "");
-    curves.student.setAttribute("d", line(GRID, now.student(n), frame));
+    curves.teacher.setAttribute("d", rho ? line(now.grid, now.teacher, frame) : "");
+    curves.student.setAttribute("d", line(now.grid, now.student(n), frame));
     const drawn = { kept: "", flipped: "" };
     for (let i = 0; i < n; i++) {
       const [x, y] = [frame.x(task.samples[0][i]), frame.y(now.targets[i])].map((v) => v.toFixed(1));

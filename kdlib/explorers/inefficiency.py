@@ -22,7 +22,6 @@ EPOCHS = [2**k for k in range(4, 15, 2)]
 FLIPS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
 SIZES = np.arange(2, 95)  # with room for their window
 T = 5.0
-GRID = np.linspace(-3, 3, 193)
 NETWORK = fully_connected(3, width=512)  # of the student and of the teacher; only their infinite width counts
 
 
@@ -109,7 +108,8 @@ class InefficiencyExplorer(Explorer):
         return values[values.index(float(proposal.value))]
 
     def solve(self):
-        """Teacher on the grid, targets and student of the first run, and the inefficiency: as the browser does."""
+        """A grid; teacher, targets and student of the first run; and the inefficiency: as the browser does."""
+        grid = np.sort(np.r_[np.linspace(-3, 3, 193), self.task["samples"][0]])[:, None]
         x_t = np.array(self.task["x_t"])[:, None]
         a = self.task["coefficients"][MODES.index(self.q)][EPOCHS.index(self.epoch)]
         norms, drawn = [], None
@@ -121,13 +121,13 @@ class InefficiencyExplorer(Explorer):
             students = NestedStudents(x, NETWORK.ntk)
             norms.append(students.weight_norms(z))
             if run == 0:
-                drawn = z, students.predict(GRID[:, None], z, [self.n])[0]
-        teacher = NETWORK.ntk(GRID[:, None], x_t) @ a
-        return teacher, *drawn, data_inefficiency(norms, SIZES)
+                drawn = z, students.predict(grid, z, [self.n])[0]
+        teacher = NETWORK.ntk(grid, x_t) @ a
+        return grid[:, 0], teacher, *drawn, data_inefficiency(norms, SIZES)
 
     def picture(self):
         """Teacher, targets and student, and the inefficiency beside them, as a still SVG for pages without scripts."""
-        teacher, z, student, found = self.solve()
+        grid, teacher, z, student, found = self.solve()
         x, flipped = np.array(self.task["samples"][0]), _flipped(0, self.p_flip)
         reach = 1.05 * max(abs(student).max(), abs(z).max(), 0 if self.rho == 0 else abs(teacher).max())
         across, up = lambda x: 190 + 58 * x, lambda z: 170 - 140 * np.clip(z / reach, -1, 1)
@@ -137,17 +137,17 @@ class InefficiencyExplorer(Explorer):
             f'<path d="M{a - 4:.1f} {b - 4:.1f}l8 8m0-8l-8 8" stroke="#cf6a1d" stroke-width="2"/>' if flip
             else f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="#2b8cc4"/>'
         )
-        drawn = [polyline(across(GRID), up(student), 'stroke="#2f9a72" stroke-width="2.5"')]
+        drawn = [polyline(across(grid), up(student), 'stroke="#2f9a72" stroke-width="2.5"')]
         if self.rho > 0:
-            drawn.append(polyline(across(GRID), up(teacher), 'stroke="currentColor" stroke-dasharray="2 4"'))
+            drawn.append(polyline(across(grid), up(teacher), 'stroke="currentColor" stroke-dasharray="2 4"'))
         drawn.extend(map(mark, across(x[: self.n]), up(z[: self.n]), flipped))
         drawn.append(polyline(along(SIZES), above(found.values), 'stroke="#2f9a72" stroke-width="2.5"'))
         at = found.values[self.n - SIZES[0]]
         return (
             f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Left, logits against x from -3 to 3: '
             f'a teacher of {self.q} modes (dotted), targets (dots, crosses where the sign is flipped) and the student '
-            f'of {self.n} samples (solid), at rho = {self.rho:g}. Right, data inefficiency from 2 to {SIZES[-1]} samples: '
-            f'{at:.2f} at {self.n}.">'
+            f'of {self.n} samples (solid), at rho = {self.rho:g}. Right, data inefficiency from 2 to '
+            f'{SIZES[-1]} samples: {at:.2f} at {self.n}.">'
             '<path d="M16 170H364M400 300H590" stroke="currentColor" opacity=".5"/>'
             '<path d="M400 220H590M400 140H590" stroke="currentColor" stroke-dasharray="2 4" opacity=".6"/>'
             + "".join(drawn)
