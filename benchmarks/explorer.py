@@ -5,8 +5,8 @@
 Every tick solves Eq. 3 afresh and redraws. Next to it, what a reader would otherwise get: plotly
 redrawing the same two curves, of 161 points each and computed beforehand, which favours the peer.
 The student's ticks solve for 200 samples and all sizes; a draw that is seen for the first time costs
-the kernel and its factorisation too.
-Promise: a tick takes at most 4 ms, and of the student's sliders at most 16 ms, the time of one frame.
+the kernel and its factorisation too. The inefficiency's solve for 16 runs of 128 samples.
+Promise: a tick takes at most 4 ms, and of the other explorers' sliders at most 16 ms, the time of one frame.
 """
 
 import os
@@ -20,7 +20,8 @@ from playwright.sync_api import sync_playwright
 
 from kdlib import effective_logit
 
-PAGE = Path(__file__).parents[1] / "_build/html/book/02_problem_setup.html"
+PAGES = Path(__file__).parents[1] / "_build/html/book"
+PAGE, INEFFICIENCY = PAGES / "02_problem_setup.html", PAGES / "04_data_inefficiency.html"
 TICKS = 60
 
 # All loops end each tick by asking for a size, which makes the browser lay out what was drawn.
@@ -77,12 +78,20 @@ def main():
             "epoch": ticks(".kd-student", "epoch", list(range(11))),
             "a new draw": draws,
         }
+        page.goto(INEFFICIENCY.as_uri())
+        page.locator(".kd-figure svg.main-svg .trace").first.wait_for(state="attached")
+        inefficiency = {
+            "rho": ticks(".kd-inefficiency", "rho", rho.tolist()),
+            **{name: ticks(".kd-inefficiency", name, list(range(stops)))
+               for name, stops in (("q", 6), ("epoch", 6), ("p_flip", 9), ("n", TICKS))},
+        }
     print(f"explorer, one tick of a slider (median of {TICKS})\n")
     print(f"  solve, draw and lay out          {ours:5.1f} ms")
     print(f"  Plotly.react, curves given       {plotly:5.1f} ms  ({plotly / ours:.0f}x)")
-    print("\nstudent, one tick (median, and the slowest of ten)\n")
-    for name, times in student.items():
-        print(f"  {name:<32} {median(times):5.1f} ms  {np.quantile(times, 0.9):5.1f} ms")
+    for explorer, sliders in (("student", student), ("inefficiency", inefficiency)):
+        print(f"\n{explorer}, one tick (median, and the slowest of ten)\n")
+        for name, times in sliders.items():
+            print(f"  {name:<32} {median(times):5.1f} ms  {np.quantile(times, 0.9):5.1f} ms")
 
 
 if __name__ == "__main__":
