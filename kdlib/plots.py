@@ -58,7 +58,8 @@ class Described:
 
     def _static_html(self, content):
         name = f"kd-figure-{next(_number)}"
-        return f"""<div class="kd-figure" id="{name}" role="img" style="height:{_TEMPLATE.layout.height}px"></div>
+        height = self.figure.layout.height or _TEMPLATE.layout.height
+        return f"""<div class="kd-figure" id="{name}" role="img" style="height:{height}px"></div>
 <script type="module">
 const host = document.getElementById("{name}");
 host.setAttribute("aria-label", {json.dumps(self.alt)});

@@ -217,6 +217,10 @@ def power_function_bound(
     """
     z, distances, gaps = (np.asarray(values, float) for values in (z, distances, gaps))
     require("gaps", gaps, "be finite", np.isfinite, "at rho = 0 no finite target exists")
+    points = distances.shape[-1:]
+    if not distances.ndim or distances.shape[:-1] != gaps.shape or z.shape not in (points, distances.shape):
+        raise ValueError(f"distances must have shape (sizes, points), gaps (sizes,) and z (points,) or (sizes, points), "
+                         f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same sizes and points")
     return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
 
 
@@ -248,7 +252,7 @@ def spectral_bound(
     >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
     >>> x, z = np.array([[0.5], [1.5], [2.0], [2.5]]), np.array([0.4, -0.3, -0.49, -0.6])
     >>> print(power_function_bound(z, students.distance(x, [2]), [0.5]), spectral_bound(students, x, z, [0.5], [2]))
-    [0.5] [0.25]
+    [0.75] [0.5]
     """
     z, gaps = np.asarray(z, float), np.asarray(gaps, float)
     require_vectors(z=z, gaps=gaps)
@@ -263,7 +267,9 @@ def spectral_bound(
             shares.append(0.0)
             continue
         residual = np.asarray(students.kernel(x_test[S], x_test[S])) - seen[:n, S].T @ seen[:n, S]
-        largest = eigsh(residual, 1, v0=np.ones(len(residual)), return_eigenvectors=False)[0] if S.sum() > 1 else residual[0, 0]
+        largest = np.trace(residual)
+        if len(residual) > 1:
+            largest = eigsh(residual, 1, v0=np.ones(len(residual)), return_eigenvectors=False)[0]
         costs = np.cumsum(np.sort(z[S] ** 2))
         shares.append(np.searchsorted(costs, gap**2 * largest, side="right") / len(z))
     return np.array(shares)
@@ -293,8 +299,8 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     n, values = np.asarray(n, float), np.asarray(values, float)
     require("n", n, "be positive", lambda v: v > 0, "a power law has no value there")
     if values.ndim != 2 or values.shape[1:] != n.shape or min(values.shape) < 2:
-        raise ValueError(f"values must have one row for each of at least two runs and a column for each of at least two "
-                         f"n, got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
+        raise ValueError(f"values must have a row for each of at least two runs and a column for each of at least two n, "
+                         f"got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
     runs = len(values)
     means = np.vstack([values.mean(axis=0), (values.sum(axis=0) - values) / (runs - 1)])  # of all runs; without each
     require("values", means, "have positive means, also without any one run", lambda v: v > 0,
