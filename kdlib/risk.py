@@ -219,8 +219,8 @@ def power_function_bound(
     require("gaps", gaps, "be finite", np.isfinite, "at rho = 0 no finite target exists")
     points = distances.shape[-1:]
     if not distances.ndim or distances.shape[:-1] != gaps.shape or z.shape not in (points, distances.shape):
-        raise ValueError(f"distances must have shape (sizes, points), gaps (sizes,) and z (points,) or (sizes, points), "
-                         f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same sizes and points")
+        raise ValueError("distances must have shape (sizes, points), gaps (sizes,) and z (points,) or (sizes, points), "
+                         f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same ones")
     return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
 
 
@@ -299,7 +299,7 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     n, values = np.asarray(n, float), np.asarray(values, float)
     require("n", n, "be positive", lambda v: v > 0, "a power law has no value there")
     if values.ndim != 2 or values.shape[1:] != n.shape or min(values.shape) < 2:
-        raise ValueError(f"values must have a row for each of at least two runs and a column for each of at least two n, "
+        raise ValueError("values must have a row for each of at least two runs and a column for each of at least two n, "
                          f"got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
     runs = len(values)
     means = np.vstack([values.mean(axis=0), (values.sum(axis=0) - values) / (runs - 1)])  # of all runs; without each
