@@ -10,16 +10,17 @@ const until = (u, v) => (v > 0 ? 1 : u > 0 ? u / (u - v) : 0);
 /** Share of a cell on which lines from a to b and from c to d have opposite signs. */
 function apart(a, b, c, d) {
   if (a * c > 0 && b * d > 0 && a * b > 0) return 0;
-  const crossing = (u, v) => (u * v < 0 ? u / (u - v) : 1);
-  const between = Math.abs(crossing(a, b) - crossing(c, d));
+  const between = Math.abs((a * b < 0 ? a / (a - b) : 1) - (c * d < 0 ? c / (c - d) : 1));
   return a * c < 0 ? 1 - between : between;
 }
 
 /** Share of a cell on which the line from a to b is less, in size, than the one from g to h. */
 function within(a, b, g, h) {
-  const [p, q, r, s] = [g - a, h - b, g + a, h + b];
-  if (p > 0 && q > 0 && r > 0 && s > 0) return 1;
-  return Math.max(0, Math.min(until(p, q), until(r, s)) + Math.min(until(q, p), until(s, r)) - 1);
+  if (Math.abs(a) < g && Math.abs(b) < h) return 1;
+  if (a * b > 0 && Math.abs(a) >= g && Math.abs(b) >= h) return 0;
+  const end = Math.min(until(g - a, h - b), until(g + a, h + b));
+  const start = 1 - Math.min(until(h - b, g - a), until(h + b, g + a));
+  return Math.max(0, end - start);
 }
 
 /**
@@ -29,6 +30,7 @@ function within(a, b, g, h) {
 export function experiment({ network, samples: [x], epochs, x_t, coefficients, weight_norms }) {
   const even = Array.from({ length: 256 * X + 1 }, (_, i) => i / 128 - X);
   const grid = [...new Set([...even, ...x.filter((v) => Math.abs(v) < X)])].sort((a, b) => a - b);
+  const where = x.map((v) => grid.indexOf(v)); // of each sample; -1 beyond the grid
   const students = nestedStudents(x, grid, network);
   const [features, teacherOnGrid] = [ntk(x, x_t, network), ntk(grid, x_t, network)];
   const lengths = Float64Array.from(grid, (v) => Math.sqrt(ntk([v], [v], network)[0][0])); // |phi(x)|
@@ -41,11 +43,9 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
   });
 
   // Probability of each cell under x ~ N(0, 1) in [-X, X].
-  const weights = Float64Array.from(grid.slice(1), (end, k) => {
-    const middle = (grid[k] + end) / 2;
-    return (end - grid[k]) * Math.exp((-middle * middle) / 2);
-  });
-  const total = weights.reduce((sum, weight) => sum + weight);
+  const masses = grid.slice(1).map((end, k) => (end - grid[k]) * Math.exp(-(((grid[k] + end) / 2) ** 2) / 2));
+  const total = masses.reduce((sum, mass) => sum + mass);
+  const weights = Float64Array.from(masses, (mass) => mass / total);
 
   return ({ rho, T, epoch }) => {
     const a = coefficients[epochs.indexOf(epoch)];
@@ -57,26 +57,32 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
       return sum.slice();
     });
     const norms = students.weightNorms(c);
-    const oracle = rho === 1 ? combine(teacherOnGrid, a) : curves.at(-1);
+    const oracle = rho === 1 ? Float64Array.from(combine(teacherOnGrid, a)) : curves.at(-1);
     const norm = rho === 1 ? weight_norms[epochs.indexOf(epoch)] : norms.at(-1);
     // gap_n^2 = |w_*|^2 - |w_n|^2, which for the stand-in is a sum over the samples that are yet to come.
     let square = rho === 1 ? norm * norm - norms.at(-1) ** 2 : 0;
     const gaps = c.map((_, i) => i);
     for (let i = c.length - 1; i >= 0; square += c[i--] ** 2) gaps[i] = Math.sqrt(Math.max(square, 0));
 
-    /** For the student of n samples, the share of cell k on which it errs, or may err by a bound. */
+    /** Of each cell, the share on which the student of n samples errs, or may err by a bound. */
     const shares = (n) => {
       const [z, P, gap] = [curves[n - 1], distances[n - 1], gaps[n - 1]];
-      return {
-        risk: (k) => apart(oracle[k], oracle[k + 1], z[k], z[k + 1]),
-        theorem: (k) => within(oracle[k], oracle[k + 1], gap * lengths[k], gap * lengths[k + 1]),
-        power: (k) => within(oracle[k], oracle[k + 1], gap * P[k], gap * P[k + 1]),
-      };
+      const [risk, power, theorem] = BOUNDS.map(() => new Float64Array(weights.length));
+      for (let k = 0; k < weights.length; k++) {
+        const [a, b] = [oracle[k], oracle[k + 1]];
+        risk[k] = apart(a, b, z[k], z[k + 1]);
+        power[k] = within(a, b, gap * P[k], gap * P[k + 1]);
+        theorem[k] = within(a, b, gap * lengths[k], gap * lengths[k + 1]);
+      }
+      return { risk, power, theorem };
     };
-    const probability = (share) => weights.reduce((sum, weight, k) => sum + weight * share(k), 0) / total;
-    const bounds = Object.fromEntries(BOUNDS.map((name) => [name, SIZES.map((n) => probability(shares(n)[name]))]));
+    const bounds = (n) => {
+      const parts = shares(n);
+      const probability = (name) => parts[name].reduce((sum, share, k) => sum + weights[k] * share, 0);
+      return Object.fromEntries(BOUNDS.map((name) => [name, probability(name)]));
+    };
     return {
-      x, grid, targets, lengths, oracle, norm, norms, curves, gaps, distances, shares, ...bounds,
+      x, grid, where, targets, lengths, oracle, norm, norms, curves, gaps, distances, shares, bounds,
       angles: gaps.map((gap, i) => Math.atan2(gap, norms[i])),
     };
   };
@@ -95,8 +101,8 @@ function inWords(rho, n, { risk, theorem, power }) {
   }
   const says = power < 0.0005 ? "" : ` The power function knows where the samples are, and leaves ${percent(power)}.`;
   if (theorem > 0.9995)
-    return `Theorem 1 says nothing: its strip holds every feature, as they are nearly perpendicular to w∗.${says}`;
-  const slack = risk > 0.00005 ? `, ${Math.round(theorem / risk)} times the risk` : "";
+    return `Theorem 1 says nothing: its strip is wider than any feature reaches along w∗.${says}`;
+  const slack = risk > 0.00005 ? `, ${Number((theorem / risk).toPrecision(2))} times the risk` : "";
   return `Outside the strip both must agree, and Theorem 1 counts what lies within: ${percent(theorem)}${slack}.${says}`;
 }
 
@@ -118,6 +124,9 @@ function build({ host, id, model, change }) {
       <svg ${caption("plane")}
       <svg class="kd-drag" ${caption("bounds")}
     </div>
+    <p class="kd-legend" aria-hidden="true">
+      <span class="kd-features">features φ(x)</span><span class="kd-dot kd-sample">those of samples</span>
+      <span class="kd-wedge">student and oracle disagree</span><span class="kd-strip">what Theorem 1 counts</span></p>
     <p class="kd-note"></p>`;
 
   const solve = experiment(model.get("task"));
@@ -145,7 +154,7 @@ function build({ host, id, model, change }) {
     rim: add(disk, "circle", "kd-rim"), thales: add(disk, "path", "kd-thales"),
     curve: add(disk, "path", "kd-curve"), wrong: add(disk, "path", "kd-risk"),
     oracle: add(disk, "path", "kd-arrow"), student: add(disk, "path", "kd-arrow kd-fit"),
-    marks: add(disk, "g", "kd-marks"),
+    samples: add(disk, "path", "kd-dot"), marks: add(disk, "g", "kd-marks"),
   };
   let frame, chartFrame, rows, centre, radius, reach, known;
 
@@ -174,7 +183,7 @@ function build({ host, id, model, change }) {
     const width = Math.max(host.clientWidth, 260);
     const step = [1, 2, 5, 10, 20].find((step) => reach / step < 4) ?? 50;
     frame = main.axis({
-      width, height: Math.round(Math.min(330, Math.max(290, width * 0.45))), top: 48,
+      width, height: Math.round(Math.min(330, Math.max(290, width * 0.45))), left: 52, top: 48,
       x: { range: [-X, X], ticks: [-3, -2, -1, 0, 1, 2, 3], title: "input x" },
       y: {
         range: [-reach, reach], title: "logit",
@@ -193,7 +202,7 @@ function build({ host, id, model, change }) {
 
   /** Functions of x: the student, the band that holds the oracle, and where it errs or may err. */
   function drawFunctions(now, n) {
-    const { grid, x, targets, oracle, lengths } = now;
+    const { grid, x, targets, oracle } = now;
     const [z, P, gap] = [now.curves[n - 1], now.distances[n - 1], now.gaps[n - 1]];
     const shares = now.shares(n);
     curves.oracle.setAttribute("d", line(grid, oracle, frame));
@@ -206,7 +215,7 @@ function build({ host, id, model, change }) {
       let d = "";
       let end; // neighbouring pieces are joined
       for (let k = 0; k + 1 < grid.length; k++) {
-        const share = shares[name](k);
+        const share = shares[name][k];
         if (!share) continue;
         const to = frame.x(grid[k] + share * (grid[k + 1] - grid[k])).toFixed(1);
         d += end === k ? `H${to}` : `M${frame.x(grid[k]).toFixed(1)} ${y}H${to}`;
@@ -233,7 +242,8 @@ function build({ host, id, model, change }) {
     const at = (point, unit) => place(point, unit).map((v) => v.toFixed(1)).join(" ");
     const path = (points, unit) => points.map((point, i) => `${i ? "L" : "M"}${at(point, unit)}`).join("");
     plane.curve.setAttribute("d", path(points));
-    plane.wrong.setAttribute("d", points.slice(1).map((end, k) => (wrong(k) ? path([points[k], end]) : "")).join(""));
+    plane.samples.setAttribute("d", now.where.slice(0, n).map((k) => (k < 0 ? "" : `M${at(points[k])}h0`)).join(""));
+    plane.wrong.setAttribute("d", points.slice(1).map((end, k) => (wrong[k] ? path([points[k], end]) : "")).join(""));
 
     const edge = Math.min(sin / longest, 1.1);
     plane.strip.setAttribute("d", `${path([[-edge, -1], [edge, -1], [edge, 1], [-edge, 1]], 1)}Z`);
@@ -252,18 +262,20 @@ function build({ host, id, model, change }) {
     plane.marks.replaceChildren();
     const text = (content, [x, y], values) =>
       Object.assign(plane.marks.appendChild(svgNode("text", { x, y, ...values })), { textContent: content });
-    text("w∗", place([1.03, 0], 1).map((v, i) => v + 4 * i), {});
-    text("wₙ", place([tip[0] + 0.09 * cos, tip[1] + 0.09 * sin], 1), { class: "kd-fit", "text-anchor": "middle" });
-    text(`rim: ${longest.toPrecision(2)}`, [4, 2 * centre[1] - 4], {});
+    const beside = (point, right, down) => place(point, 1).map((v, i) => v + [right, down][i]);
+    text("w∗", beside([1, 0], 6, 13), {});
+    text("wₙ", beside(tip, 10 * cos - 26 * sin, -6), { class: "kd-fit" });
+    if (sin > 0.3) text("gap", beside([(1 + tip[0]) / 2, tip[1] / 2], 5, -3), {});
+    text(`rim: ${longest.toPrecision(2)} |φ|`, [0, 2 * centre[1] - 3], {});
   }
 
-  function drawBounds(now, n) {
+  function drawBounds(n, now) {
     const { x, y, top, bottom } = chartFrame;
+    const shown = (share) => Math.max(100 * share, 1e-3); // zero lies below the chart
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
     for (const name of BOUNDS) {
-      const shown = now[name].map((share) => Math.max(100 * share, 1e-3)); // zero lies below the chart
-      growth[name].setAttribute("d", line(SIZES, shown, chartFrame));
-      attributes(here[name], { r: 4.5, cx: x(n), cy: y(shown[n - 1]) });
+      growth[name].setAttribute("d", line(STOPS, known.growth.map((bounds) => shown(bounds[name])), chartFrame));
+      attributes(here[name], { r: 4.5, cx: x(n), cy: y(shown(now[name])) });
     }
   }
 
@@ -271,18 +283,32 @@ function build({ host, id, model, change }) {
     const [rho, T, n, epoch] = CONTROLS.map(({ name }) => model.get(name));
     const finite = rho > 0;
     const key = [rho, T, epoch].join();
-    if (finite && known?.key !== key) known = { key, ...solve({ rho, T, epoch }) };
-    host.classList.toggle("kd-nothing", !finite);
-    const now = finite && Object.fromEntries(BOUNDS.map((name) => [name, known[name][n - 1]]));
-    const degrees = finite && (known.angles[n - 1] * 180) / Math.PI;
-    if (finite) {
-      scale(known.oracle);
-      drawPlane(known, n, drawFunctions(known, n));
-      drawBounds(known, n);
+    if (finite && known?.key !== key) {
+      known = { key, ...solve({ rho, T, epoch }) };
+      known.growth = STOPS.map(known.bounds);
     }
-    read.angle.textContent = finite ? `${show(degrees, 1)}°` : "–";
-    for (const name of BOUNDS) read[name].textContent = finite ? percent(now[name]) : "–";
+    host.classList.toggle("kd-nothing", !finite);
+    const now = finite && known.bounds(n);
+    if (finite || !reach) scale(finite ? known.oracle : []);
+    if (finite) {
+      drawPlane(known, n, drawFunctions(known, n));
+      drawBounds(n, now);
+    }
+    const shown = { angle: finite ? `${show((known.angles[n - 1] * 180) / Math.PI, 1)}°` : "–" };
+    for (const name of BOUNDS) shown[name] = finite ? percent(now[name]) : "–";
+    for (const [name, text] of Object.entries(shown)) read[name].textContent = text;
     note.textContent = inWords(rho, n, now);
+    const setting = `at rho = ${rho}, T = ${T}, with a teacher stopped after ${epoch} epochs`;
+    const tell = (svg, text) => { svg.querySelector("title").textContent = text; };
+    tell(picture, finite ? `Logits against the input from −3 to 3, ${setting}: the oracle, and a student of ${n} samples with a `
+      + `band that the oracle cannot leave. They disagree in ${shown.risk}; the band straddles zero where the power `
+      + `function’s bound counts, in ${shown.power}.` : "Logits against the input: no student and no oracle.");
+    tell(disk, finite ? `The plane of the oracle’s and the student’s weights, ${shown.angle} apart, with the features of all `
+      + `inputs as a curve. It is in the wedge of disagreement for ${shown.risk} of inputs, and in Theorem 1’s strip `
+      + `for ${shown.theorem}.` : "The plane of oracle and student: empty.");
+    tell(chart, finite ? `Probability against samples, for ${n} of them: risk ${shown.risk}, power function’s bound `
+      + `${shown.power}, Theorem 1’s ${shown.theorem}; for 200: ${BOUNDS.map((name) => percent(known.growth.at(-1)[name])).join(", ")}.`
+      : "Probability against samples: no student.");
   }
 
   follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));
