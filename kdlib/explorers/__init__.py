@@ -1,6 +1,7 @@
 """Interactive figures that need no kernel: one ES module each, live by anywidget, static by inlining."""
 
 from kdlib.explorers.effective_logit import EffectiveLogitExplorer
+from kdlib.explorers.risk import RiskExplorer
 from kdlib.explorers.student import StudentExplorer
 
-__all__ = ["EffectiveLogitExplorer", "StudentExplorer"]
+__all__ = ["EffectiveLogitExplorer", "RiskExplorer", "StudentExplorer"]
