@@ -299,7 +299,7 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     n, values = np.asarray(n, float), np.asarray(values, float)
     require("n", n, "be positive", lambda v: v > 0, "a power law has no value there")
     if values.ndim != 2 or values.shape[1:] != n.shape or min(values.shape) < 2:
-        raise ValueError("values must have a row for each of at least two runs and a column for each of at least two n, "
+        raise ValueError("values must have a row for each of two or more runs and a column for each of two or more n, "
                          f"got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
     runs = len(values)
     means = np.vstack([values.mean(axis=0), (values.sum(axis=0) - values) / (runs - 1)])  # of all runs; without each

@@ -18,9 +18,11 @@ CHECKED = "nbval-check-output"
 # with the message.
 QUICK = {
     "02_problem_setup": {"max_width": 128, "seeds": 2},
+    "03_transfer_risk": {"seeds": 2, "N": 500},
 }
 OTHER = {
     "02_problem_setup": {"rho": 0.3, "T": 2},
+    "03_transfer_risk": {"d": 3, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
 }
 REFUSED = {
@@ -30,6 +32,13 @@ REFUSED = {
         "rho_s must lie in (0, 1), got 0": {"rho_s": 0},
         "seeds must be at least 2, got 1": {"seeds": 1},
         "max_width must be at least 128, got 64": {"max_width": 64},
+        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+    },
+    "03_transfer_risk": {
+        "T must be positive and finite, got 0": {"T": 0},
+        "d must be a whole number from 1 up, got 0": {"d": 0},
+        "seeds must be a whole number from 2 up, got 1": {"seeds": 1},
+        "N must be a whole number from 500 up, got 100": {"N": 100},
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
     "appendix_s1": {

@@ -196,7 +196,7 @@ STUDENTS = NestedStudents(np.eye(2), linear)
         (lambda: power_function_bound([1.0, 2.0], [[1.0]], [1.0]), "distances must have shape"),
         (lambda: spectral_bound(STUDENTS, np.eye(2), [1.0], [1.0], [1]), "x_test, z must have one row"),
         (lambda: spectral_bound(STUDENTS, np.eye(2), [1.0, 1.0], [1.0], [1, 2]), "sizes, gaps must have one row"),
-        (lambda: fit_power_law([1, 2], [[1.0, 2.0]]), "at least two runs"),
+        (lambda: fit_power_law([1, 2], [[1.0, 2.0]]), "two or more runs"),
         (lambda: fit_power_law([1, 2], [[1.0, 0.0], [1.0, 2.0]]), "values must have positive means"),
         (lambda: fit_power_law([1, 2], [[1.0, np.nan], [1.0, 2.0]]), "values must"),
     ],
