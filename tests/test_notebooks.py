@@ -104,10 +104,9 @@ def test_notebook_prints_what_it_says(name, tmp_path):
     assert result.returncode == 0, result.stdout
 
 
-@each_notebook
-def test_a_changed_number_and_a_lost_output_are_noticed(name, tmp_path):
+def test_a_changed_number_and_a_lost_output_are_noticed(tmp_path):
     """Guards the guard: nbval itself must fail, in the two cells that were tampered with."""
-    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    notebook = nbformat.read(NOTEBOOKS["appendix_s1"], as_version=4)
     changed, lost = [cell for cell in code_cells(notebook, CHECKED) if cell.outputs[0].output_type == "stream"][:2]
     changed.outputs[0].text = re.sub(r"\d", lambda digit: str(9 - int(digit[0])), changed.outputs[0].text, count=1)
     lost.outputs = []
