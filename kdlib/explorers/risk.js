@@ -61,7 +61,7 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
     const norm = rho === 1 ? weight_norms[epochs.indexOf(epoch)] : norms.at(-1);
     // gap_n^2 = |w_*|^2 - |w_n|^2, which for the stand-in is a sum over the samples that are yet to come.
     let square = rho === 1 ? norm * norm - norms.at(-1) ** 2 : 0;
-    const gaps = c.map((_, i) => i);
+    const gaps = new Float64Array(c.length);
     for (let i = c.length - 1; i >= 0; square += c[i--] ** 2) gaps[i] = Math.sqrt(Math.max(square, 0));
 
     /** Of each cell, the share on which the student of n samples errs, or may err by a bound. */
@@ -91,10 +91,11 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
 
 function inWords(rho, n, { risk, theorem, power }) {
-  if (rho === 0) return "ρ = 0: hard labels alone. Their targets are infinite: no student converges, and there is no oracle.";
+  if (rho === 0)
+    return "ρ = 0: hard labels alone. Their targets are infinite: no student converges, and there is no oracle.";
   if (rho < 1) {
-    const standIn = "The targets jump at the class boundaries, so no oracle of finite norm exists, and the student of all "
-      + "200 samples stands in for it.";
+    const standIn = "The targets jump at the class boundaries, so no oracle of finite norm exists, and the student of "
+      + "all 200 samples stands in for it.";
     return n === SIZES.length
       ? `${standIn} Here it is compared with itself: the angle and the bounds vanish because of that, not by learning.`
       : `${standIn} The angle must vanish at n = 200, an artefact: mistrust all that comes near.`;
@@ -111,13 +112,14 @@ function build({ host, id, model, change }) {
   host.innerHTML = `
     <svg ${caption("functions")}
     <p class="kd-legend" aria-hidden="true">
-      <span class="kd-teacher">the oracle <i>z</i><sub>∗</sub></span><span class="kd-fit">the student <i>z<sub>n</sub></i></span>
+      <span class="kd-teacher">the oracle <i>z</i><sub>∗</sub></span>
+      <span class="kd-fit">the student <i>z<sub>n</sub></i></span>
       <span class="kd-band">where <i>z</i><sub>∗</sub> may be</span></p>
     ${sliders(id, CONTROLS)}
     <dl class="kd-readout">
       <div><dt>angle <i>α<sub>n</sub></i></dt><dd data-read="angle"></dd></div>
       <div class="kd-wrong"><dt>risk <i>R<sub>n</sub></i>, measured</dt><dd data-read="risk"></dd></div>
-      <div class="kd-fit"><dt>power function’s bound</dt><dd data-read="power"></dd></div>
+      <div class="kd-fit"><dt>power bound</dt><dd data-read="power"></dd></div>
       <div class="kd-right"><dt>Theorem 1’s bound</dt><dd data-read="theorem"></dd></div>
     </dl>
     <div class="kd-pair">
@@ -126,7 +128,7 @@ function build({ host, id, model, change }) {
     </div>
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-features">features φ(x)</span><span class="kd-dot kd-sample">those of samples</span>
-      <span class="kd-wedge">student and oracle disagree</span><span class="kd-strip">what Theorem 1 counts</span></p>
+      <span class="kd-wedge">signs differ</span><span class="kd-strip">what Theorem 1 counts</span></p>
     <p class="kd-note"></p>`;
 
   const solve = experiment(model.get("task"));
@@ -142,8 +144,8 @@ function build({ host, id, model, change }) {
 
   const side = plot(chart, `${id}-side`);
   const guide = side.layer("line", "kd-guide");
-  const growth = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("path", `kd-${name}`)]));
-  const here = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("circle", `kd-${name}`)]));
+  const growth = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("path", `kd-bound-${name}`)]));
+  const here = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("circle", `kd-bound-${name}`)]));
 
   const rim = disk.appendChild(svgNode("clipPath", { id: `${id}-rim` })).appendChild(svgNode("circle"));
   const inside = disk.appendChild(svgNode("g", { "clip-path": `url(#${id}-rim)` }));
@@ -152,7 +154,7 @@ function build({ host, id, model, change }) {
     strip: add(inside, "path", "kd-strip"), wedge: add(inside, "path", "kd-wedge"),
     normals: add(inside, "path", "kd-normals"),
     rim: add(disk, "circle", "kd-rim"), thales: add(disk, "path", "kd-thales"),
-    curve: add(disk, "path", "kd-curve"), wrong: add(disk, "path", "kd-risk"),
+    curve: add(disk, "path", "kd-curve"), wrong: add(disk, "path", "kd-bound-risk"),
     oracle: add(disk, "path", "kd-arrow"), student: add(disk, "path", "kd-arrow kd-fit"),
     samples: add(disk, "path", "kd-dot"), marks: add(disk, "g", "kd-marks"),
   };
@@ -165,8 +167,7 @@ function build({ host, id, model, change }) {
       x: { range: [0.9, 222], log: true, ticks, title: "samples" },
       y: { range: [0.02, 140], log: true, ticks: [0.1, ...ticks], title: "probability in %" },
     });
-    const width = Math.max(disk.getBoundingClientRect().width, 180);
-    const height = 270;
+    const [width, height] = [Math.max(disk.getBoundingClientRect().width, 180), 270];
     attributes(disk, { viewBox: `0 0 ${width} ${height}` });
     centre = [width / 2, height / 2];
     radius = Math.min(height / 2 - 14, width / 2 - 24);
@@ -195,8 +196,9 @@ function build({ host, id, model, change }) {
     rows = Object.fromEntries(BOUNDS.map((name, i) => {
       const y = 9 + 14 * i;
       strips.appendChild(svgNode("line", { x1: frame.left, x2: frame.right, y1: y, y2: y }));
-      strips.appendChild(svgNode("text", { x: frame.left - 7, y: y + 4, "text-anchor": "end" })).textContent = names[name];
-      return [name, { y, path: strips.appendChild(svgNode("path", { class: `kd-${name}` })) }];
+      const label = strips.appendChild(svgNode("text", { x: frame.left - 7, y: y + 4, "text-anchor": "end" }));
+      label.textContent = names[name];
+      return [name, { y, path: strips.appendChild(svgNode("path", { class: `kd-bound-${name}` })) }];
     }));
   }
 
@@ -209,7 +211,8 @@ function build({ host, id, model, change }) {
     curves.student.setAttribute("d", line(grid, z, frame));
     const lower = line([...grid].reverse(), z.map((v, k) => v - gap * P[k]).reverse(), frame);
     band.setAttribute("d", `${line(grid, z.map((v, k) => v + gap * P[k]), frame)}${lower.replace("M", "L")}Z`);
-    dots.setAttribute("d", x.slice(0, n).map((v, i) => `M${frame.x(v).toFixed(1)} ${frame.y(targets[i]).toFixed(1)}h0`).join(""));
+    dots.setAttribute("d", x.slice(0, n).map((v, i) =>
+      `M${frame.x(v).toFixed(1)} ${frame.y(targets[i]).toFixed(1)}h0`).join(""));
     for (const name of BOUNDS) {
       const { y, path } = rows[name];
       let d = "";
@@ -253,12 +256,16 @@ function build({ host, id, model, change }) {
     plane.normals.setAttribute("d", path([[0, -1], [0, 1]], 1) + path([normal, normal.map((v) => -v)], 1));
 
     const tip = [cos * cos, cos * sin];
-    const head = ([a, b], angle) => path([0.85, 0, -0.85].map((turn) =>
-      turn ? [a - 0.07 * Math.cos(angle + turn / 2), b - 0.07 * Math.sin(angle + turn / 2)] : [a, b]), 1);
-    plane.oracle.setAttribute("d", path([[0, 0], [1, 0]], 1) + head([1, 0], 0));
-    plane.student.setAttribute("d", path([[0, 0], tip], 1) + (cos > 0.1 ? head(tip, angle) : ""));
+    const arrow = ([a, b], angle) => {
+      const barb = (turn) => [a - 0.07 * Math.cos(angle + turn), b - 0.07 * Math.sin(angle + turn)];
+      return path([[0, 0], [a, b]], 1) + path([barb(0.42), [a, b], barb(-0.42)], 1);
+    };
+    plane.oracle.setAttribute("d", arrow([1, 0], 0));
+    plane.student.setAttribute("d", arrow(tip, angle));
+    // A projection's tip lies on the circle of Thales: the gap is at a right angle to the student.
     const half = (radius / 2).toFixed(1);
-    plane.thales.setAttribute("d", `M${at([0, 0], 1)}A${half} ${half} 0 0 1 ${at([1, 0], 1)}M${at(tip, 1)}L${at([1, 0], 1)}`);
+    plane.thales.setAttribute("d",
+      `M${at([0, 0], 1)}A${half} ${half} 0 0 1 ${at([1, 0], 1)}M${at(tip, 1)}L${at([1, 0], 1)}`);
     plane.marks.replaceChildren();
     const text = (content, [x, y], values) =>
       Object.assign(plane.marks.appendChild(svgNode("text", { x, y, ...values })), { textContent: content });
