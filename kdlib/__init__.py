@@ -13,16 +13,28 @@ from kdlib.distillation import (  # noqa: E402
 )
 from kdlib.inefficiency import data_inefficiency  # noqa: E402
 from kdlib.networks import fully_connected  # noqa: E402
+from kdlib.risk import (  # noqa: E402
+    angle_distribution,
+    phuong_lampert_bound,
+    power_function_bound,
+    risk_bound,
+    transfer_risk,
+)
 from kdlib.students import NestedStudents  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
     "NestedStudents",
+    "angle_distribution",
     "correction_logit",
     "data_inefficiency",
     "distillation_loss",
     "effective_logit",
     "fully_connected",
     "label_smoothing_logit",
+    "phuong_lampert_bound",
+    "power_function_bound",
+    "risk_bound",
     "split_threshold",
+    "transfer_risk",
 ]

@@ -171,6 +171,10 @@ class NestedStudents:
             squares[:, some] = self._diagonal(x_test[some]) - seen[sizes - 1]
         return np.sqrt(np.maximum(squares, 0))
 
+    def feature_lengths(self, x_test: Float[ArrayLike, "M d"]) -> Float[np.ndarray, " M"]:
+        r"""Length of :math:`\phi(x)`, :math:`\sqrt{\Theta(x, x)}`: the distance before any sample was seen."""
+        return np.sqrt(self._diagonal(self._points(x_test)))
+
     def leave_one_out(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
         r"""For each sample, what the student of the N-1 others predicts there.
 

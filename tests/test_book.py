@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 from tolerances import BROWSER, ROUNDING
 
 from kdlib import effective_logit, split_threshold
-from kdlib.explorers import EffectiveLogitExplorer, InefficiencyExplorer, StudentExplorer
+from kdlib.explorers import EffectiveLogitExplorer, InefficiencyExplorer, RiskExplorer, StudentExplorer
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 
@@ -33,8 +33,9 @@ ROOT = Path(__file__).parents[1]
 HTML = ROOT / "_build" / "html"
 PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
 EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pages
-STUDENT = "book/02_problem_setup.html"
-INEFFICIENCY = "book/04_data_inefficiency.html"
+STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
+RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
+INEFFICIENCY = "book/04_data_inefficiency.html", ".kd-inefficiency", "i."
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -190,7 +191,7 @@ class Shown:
         return dict(zip(names, map(number, self.find("output").all_inner_texts()), strict=True))
 
     def reading(self, name):
-        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %"))
+        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %").removesuffix("°"))
 
     def curves(self):
         return self.find("svg path").evaluate_all("(paths) => paths.map((p) => p.getAttribute('d'))")
@@ -208,12 +209,13 @@ class Shown:
         self.page.keyboard.press(key)
 
 
-def student_on(page):
-    return Shown(page, ".kd-student", "s.")
-
-
-def inefficiency_on(page):
-    return Shown(page, ".kd-inefficiency", "i.")
+@contextmanager
+def opened_at(browser, site, home, state):
+    """An explorer of students, at an address that holds the state."""
+    path, selector, prefix = home
+    address = "&".join(f"{prefix}{name}={value}" for name, value in state.items())
+    with opened(browser, site, f"{path}#{address}") as page:
+        yield Shown(page, selector, prefix)
 
 
 @pytest.fixture(params=EXPLORERS)
@@ -328,10 +330,13 @@ def test_explorer_says_that_hard_labels_alone_have_no_minimiser(browser, served,
         assert "no finite minimiser" in shown.find(".kd-note").inner_text()
 
 
-@pytest.mark.parametrize("name", ["rho", "T", "n", "epoch", "draw"])
-def test_student_follows_the_keyboard(browser, site, name):
-    with opened(browser, site, STUDENT) as page:
-        shown = student_on(page)
+NAMES = ["rho", "T", "n", "epoch"]
+
+
+@pytest.mark.parametrize("home, name", [*product([STUDENT, RISK], NAMES), (STUDENT, "draw"),
+                                        *product([INEFFICIENCY], ["q", "epoch", "rho", "p_flip", "n"])])
+def test_student_follows_the_keyboard(browser, site, home, name):
+    with opened_at(browser, site, home, {"rho": 0.5}) as shown:
         before, drawn = shown.sliders(), shown.find("path.kd-fit").first.get_attribute("d")
         shown.press(name, "ArrowRight")
         after = shown.sliders()
@@ -341,28 +346,26 @@ def test_student_follows_the_keyboard(browser, site, name):
         shown.wait_for_address()
 
 
-def test_student_follows_the_mouse(browser, site):
-    with opened(browser, site, STUDENT) as page:
-        shown = student_on(page)
+@pytest.mark.parametrize("home, most", [(STUDENT, 200), (RISK, 200), (INEFFICIENCY, 94)])
+def test_student_follows_the_mouse(browser, site, home, most):
+    with opened_at(browser, site, home, {"rho": 0.5}) as shown:
         before, drawn = shown.sliders(), shown.curves()
         drag_ratio(shown)
         after = shown.sliders()
         assert after["rho"] == pytest.approx(before["rho"] + 0.25, abs=0.05)
         assert shown.curves() != drawn
 
-        box = centred(shown.find("svg.kd-drag"))  # the weight norm's chart holds n
+        box = centred(shown.find("svg.kd-drag"))  # the chart against samples holds n
         middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
-        drag(page, (box["x"] + box["width"] / 3, middle), (right, middle))
-        assert shown.sliders() == {**after, "n": 200}
+        drag(shown.page, (box["x"] + box["width"] / 3, middle), (right, middle))
+        assert shown.sliders() == {**after, "n": most}
         shown.wait_for_address()
 
 
 def test_student_restores_a_link_and_agrees_with_the_library(browser, site, task):
-    with opened(browser, site, STUDENT) as page:
-        for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6)):
-            state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
-            shown = student_on(page)
-            visit(page, site, STUDENT, shown.keys(state))
+    for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6)):
+        state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
+        with opened_at(browser, site, STUDENT, state) as shown:
             assert shown.sliders() == state
             expected = in_python(task, [n], rho=rho, T=T, epoch=epoch, draw=draw)
             assert abs(shown.reading("norm") - expected["norms"][n - 1]) <= 0.006
@@ -370,90 +373,74 @@ def test_student_restores_a_link_and_agrees_with_the_library(browser, site, task
                 assert abs(shown.reading(name) - 100 * error_rate(task, z)) <= 0.1
 
 
-def test_student_ignores_an_address_that_is_not_its_own(browser, served):
-    seen = {}
-    for address in ("", "s.n=2.5&s.epoch=100&s.draw=7&s.rho=-1&s.T=0", "s.n=201&s.draw=", "rho=0.1&n=3"):
-        with opened(browser, served, f"{STUDENT}#{address}") as page:
-            seen[address] = student_on(page).sliders(), student_on(page).curves()
-    assert seen == dict.fromkeys(seen, seen[""])
-
-
-def test_student_of_hard_labels_alone_is_not_drawn(browser, served):
-    with opened(browser, served, STUDENT) as page:
-        shown = student_on(page)
-        shown.press("rho", "Home")
-        assert shown.reading("norm") == np.inf
-        assert "no student converges" in shown.find(".kd-note").inner_text()
-        drawn = shown.find(":is(path.kd-fit, path.kd-dot)")
-        assert [path.get_attribute("d") for path in drawn.all()] == [""] * 4
-        shown.press("rho", "ArrowRight")
-        assert np.isfinite(shown.reading("norm"))
-
-
-@pytest.mark.parametrize("name", ["q", "epoch", "rho", "p_flip", "n"])
-def test_inefficiency_follows_the_keyboard(browser, site, name):
-    with opened(browser, site, INEFFICIENCY) as page:
-        shown = inefficiency_on(page)
-        before, drawn = shown.sliders(), shown.curves()
-        shown.press(name, "ArrowRight")
-        after = shown.sliders()
-        assert after[name] > before[name]
-        assert after == {**before, name: after[name]}
-        assert shown.curves() != drawn
-        shown.wait_for_address()
-
-
-def test_inefficiency_follows_the_mouse(browser, site):
-    with opened(browser, site, INEFFICIENCY) as page:
-        shown = inefficiency_on(page)
-        before, drawn = shown.sliders(), shown.curves()
-        drag_ratio(shown)
-        after = shown.sliders()
-        assert after["rho"] == pytest.approx(before["rho"] + 0.25, abs=0.05)
-        assert shown.curves() != drawn
-
-        box = centred(shown.find("svg.kd-drag"))  # the curve's chart holds n
-        middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
-        drag(page, (box["x"] + box["width"] / 3, middle), (right, middle))
-        assert shown.sliders() == {**after, "n": 94}
-        shown.wait_for_address()
+def test_risk_restores_a_link_and_agrees_with_the_library(browser, site, task):
+    for rho, T, n, epoch in ((1, 5, 20, 64), (0.9, 2, 60, 1024), (0.5, 5, 200, 16384)):
+        state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
+        with opened_at(browser, site, RISK, state) as shown:
+            assert shown.sliders() == state
+            expected = risk_in_python(task, [n], np.linspace(-3, 3, 6001), **state)
+            assert abs(shown.reading("angle") - np.degrees(expected["angles"][n - 1])) <= 0.051
+            for name in ("risk", "power", "theorem"):
+                assert abs(shown.reading(name) - 100 * expected[name][0]) <= 0.5
 
 
 def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, site):
-    with opened(browser, site, INEFFICIENCY) as page:
-        for q, epoch, rho, p_flip, n in ((6, 1024, 0.5, 0, 30), (12, 16, 0, 0.1, 2), (2, 16384, 1, 0.5, 94)):
-            state = {"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
-            shown = inefficiency_on(page)
-            visit(page, site, INEFFICIENCY, shown.keys(state))
+    for q, epoch, rho, p_flip, n in ((6, 1024, 0.5, 0, 30), (12, 16, 0, 0.1, 2), (2, 16384, 1, 0.5, 94)):
+        state = {"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
+        with opened_at(browser, site, INEFFICIENCY, state) as shown:
             assert shown.sliders() == state
             found = InefficiencyExplorer(**state).solve()[-1]
             assert abs(shown.reading("value") - found.values[n - 2]) <= 0.006  # two decimals are shown
             assert abs(shown.reading("error") - found.errors[n - 2]) <= 0.006
 
 
-def test_inefficiency_ignores_an_address_that_is_not_its_own(browser, served):
+@pytest.mark.parametrize("home", [STUDENT, RISK, INEFFICIENCY])
+def test_student_ignores_an_address_that_is_not_its_own(browser, served, home):
+    path, selector, prefix = home
     seen = {}
-    for address in ("", "i.q=5&i.epoch=17&i.p_flip=0.6&i.rho=2&i.n=95", "i.q=&i.n=1", "q=2&rho=0.1"):
-        with opened(browser, served, f"{INEFFICIENCY}#{address}") as page:
-            seen[address] = inefficiency_on(page).sliders(), inefficiency_on(page).curves()
+    for address in ("", "?n=2.5&?epoch=100&?draw=7&?rho=-1&?T=0", "?n=201&?draw=", "?q=5&?p_flip=0.6", "rho=0.1&n=3"):
+        with opened(browser, served, f"{path}#{address.replace('?', prefix)}") as page:
+            seen[address] = Shown(page, selector).sliders(), Shown(page, selector).curves()
     assert seen == dict.fromkeys(seen, seen[""])
 
 
+@pytest.mark.parametrize("home, name, nothing", [(STUDENT, "norm", "+∞"), (RISK, "theorem", "–")])
+def test_student_of_hard_labels_alone_is_not_drawn(browser, served, home, name, nothing):
+    with opened_at(browser, served, home, {"rho": 0.01}) as shown:
+        drawn = shown.find("svg :is(path.kd-fit, path.kd-dot, path.kd-band)")
+        shown.press("rho", "Home")
+        assert shown.find(f"[data-read={name}]").inner_text() == nothing
+        assert "no student converges" in shown.find(".kd-note").inner_text()
+        assert not any(path.is_visible() for path in drawn.all())
+        shown.press("rho", "ArrowRight")
+        assert np.isfinite(shown.reading(name))
+        assert drawn.first.is_visible()
+
+
+def test_risk_says_what_is_an_artefact(browser, served):
+    """Where the oracle is a stand-in, and where it is compared with itself."""
+    for rho, n, said in ((0.9, 50, "stands in"), (0.9, 200, "compared with itself"), (1, 20, "says nothing"),
+                         (1, 200, "Outside the strip both must agree")):
+        with opened_at(browser, served, RISK, {"rho": rho, "n": n}) as shown:
+            assert said in shown.find(".kd-note").inner_text()
+            assert (shown.reading("angle") == 0) == (said == "compared with itself")
+
+
 def test_two_explorers_share_an_address(browser, site):
-    with opened(browser, site, STUDENT) as page:
-        both = [Shown(page), student_on(page)]
+    with opened(browser, site, STUDENT[0]) as page:
+        both = [Shown(page), Shown(page, *STUDENT[1:])]
         for shown in both:
             shown.press("rho", "ArrowRight")
             shown.press("T", "ArrowLeft")
         for shown in both:
             shown.wait_for_address()
         states = [shown.sliders() for shown in both]
-        visit(page, site, STUDENT, fragment(page.url))
+        visit(page, site, STUDENT[0], fragment(page.url))
         assert [shown.sliders() for shown in both] == states
 
 
 @pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in EXPLORERS),
-                                            (STUDENT, ".kd-student"), (INEFFICIENCY, ".kd-inefficiency")])
+                                            STUDENT[:2], RISK[:2], INEFFICIENCY[:2]])
 def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
     with opened(browser, site, path, java_script_enabled=False) as page:
         assert page.locator(f"{selector} + noscript svg.kd-still").is_visible()
@@ -528,6 +515,29 @@ def in_python(task, sizes, *, rho, T, epoch, draw):
             "curves": students.predict(grid, z, sizes)}
 
 
+def risk_in_python(task, sizes, x_test, *, rho, T, n=None, epoch):
+    """Angles and gaps of all students; of some, the curves, and the probabilities by counting test points."""
+    stop = task["epochs"].index(epoch)
+    teacher = lambda x: NETWORK.ntk(x, np.array(task["x_t"])[:, None]) @ task["coefficients"][stop]
+    x, grid = np.array(task["samples"][0])[:, None], np.asarray(x_test)[:, None]
+    students = NestedStudents(x, NETWORK.ntk)
+    z = effective_logit(teacher(x), teacher(x) > 0, rho=rho, T=T)
+    norms, (*curves, oracle) = students.weight_norms(z), students.predict(grid, z, [*sizes, len(x)])
+    norm = norms[-1]
+    if rho == 1:
+        oracle, norm = teacher(grid), task["weight_norms"][stop]
+    gaps = np.sqrt(np.maximum(norm**2 - norms**2, 0))
+    gap, curves, distances = gaps[np.array(sizes) - 1][:, None], np.array(curves), students.distance(grid, sizes)
+    q = kernel = 1 + grid[:, 0] ** 2  # Theta(x, x) of a network whose weights and biases have a variance of 1
+    for _ in range(NETWORK.depth):
+        q = 1 + q / 2
+        kernel = kernel / 2 + q
+    share = lambda event: np.average(event, axis=-1, weights=np.exp(-(grid[:, 0] ** 2) / 2))
+    return {"oracle": oracle, "gaps": gaps, "angles": np.arccos(np.minimum(norms / norm, 1)), "curves": curves,
+            "distances": distances, "risk": share(curves * oracle < 0), "power": share(abs(oracle) < gap * distances),
+            "theorem": share(abs(oracle) <= gap * np.sqrt(kernel))}
+
+
 def error_rate(task, z):
     """Probability of the wrong class under x ~ N(0, 1) in [-3, 3], on a grid fine enough not to matter."""
     x = np.linspace(-3, 3, 60_001)
@@ -568,16 +578,53 @@ def test_student_in_browser_and_library_agree(evaluate, task, draw):
             assert (np.abs(result[name] - expected) <= BROWSER * np.maximum(1, np.abs(expected))).all()
 
 
+def test_risk_in_browser_and_library_agree(evaluate, task):
+    sizes = [1, 6, 20, 60, 200]
+    settings = [{"rho": rho, "T": T, "epoch": epoch} for rho, T, epoch in product([0.05, 0.9, 1], [0.5, 5], [16, 1024])]
+    results = evaluate(
+        RiskExplorer,
+        """({experiment}, [task, sizes, settings]) => {
+            const solve = experiment(task);
+            return settings.map((setting) => {
+                const {grid, oracle, gaps, curves, distances, bounds} = solve(setting);
+                const some = (rows) => sizes.map((n) => [...rows[n - 1]]);
+                return {grid, oracle: [...oracle], gaps: [...gaps], curves: some(curves), distances: some(distances),
+                        bounds: sizes.map(bounds)};
+            });
+        }""",
+        [RiskExplorer().task, sizes, settings],
+    )
+    fine = np.linspace(-3, 3, 12_001)
+    for setting, result in zip(settings, results, strict=True):
+        expected = risk_in_python(task, sizes, result["grid"], **setting)
+        for name in ("oracle", "curves"):
+            assert (np.abs(result[name] - expected[name]) <= BROWSER * np.maximum(1, np.abs(expected[name]))).all()
+        # Both are roots of differences, of which the squares are as good as what is subtracted.
+        for name, whole in (("gaps", 1 + expected["gaps"][0] ** 2), ("distances", 10)):
+            assert (np.abs(np.square(result[name]) - expected[name] ** 2) <= BROWSER * whole).all()
+        counted = risk_in_python(task, sizes, fine, **setting)
+        for name in ("risk", "power", "theorem"):
+            # Lines between the points of the grid cut off the power function's arcs, so that the bound is low.
+            found = np.array([bounds[name] for bounds in result["bounds"]])
+            assert (np.abs(found - counted[name]) <= (0.01 if name == "power" else 1e-3)).all()
+            assert (found >= [bounds["risk"] for bounds in result["bounds"]]).all()
+
+
+@pytest.mark.parametrize("explorer_class", [StudentExplorer, RiskExplorer])
 @pytest.mark.parametrize(
     "bad, message",
     [({"n": 500}, "n must lie in 1..200, got 500: "), ({"n": 2.5}, "n must lie in 1..200, got 2.5: "),
-     ({"draw": 0}, "draw must lie in 1..6, got 0: "),
      ({"epoch": 100}, "epoch must be a power of 2 in 16..16384, got 100: "),
      ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: ")],
 )
-def test_student_refuses_bad_settings(bad, message):
+def test_student_refuses_bad_settings(explorer_class, bad, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        StudentExplorer(**bad)
+        explorer_class(**bad)
+
+
+def test_student_refuses_a_draw_that_was_not_made():
+    with pytest.raises(ValueError, match=re.escape("draw must lie in 1..6, got 0: ")):
+        StudentExplorer(draw=0)
 
 
 @pytest.mark.parametrize("q, epoch", [(2, 16), (6, 1024), (12, 16384)])

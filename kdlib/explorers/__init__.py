@@ -2,6 +2,7 @@
 
 from kdlib.explorers.effective_logit import EffectiveLogitExplorer
 from kdlib.explorers.inefficiency import InefficiencyExplorer
+from kdlib.explorers.risk import RiskExplorer
 from kdlib.explorers.student import StudentExplorer
 
-__all__ = ["EffectiveLogitExplorer", "InefficiencyExplorer", "StudentExplorer"]
+__all__ = ["EffectiveLogitExplorer", "InefficiencyExplorer", "RiskExplorer", "StudentExplorer"]

@@ -1,26 +1,18 @@
 // The student explorer: a one-dimensional task, and the converged student that learns it from an imperfect teacher.
 
 const GRID = Array.from({ length: 193 }, (_, i) => (i - 96) / 32); // the boundaries of the task among them
-const SIZES = Array.from({ length: 200 }, (_, i) => i + 1);
-const EPOCHS = Array.from({ length: 11 }, (_, i) => 2 ** (4 + i));
-const whole = (largest) => (v) => Number.isInteger(v) && v >= 1 && v <= largest;
 
 const CONTROLS = [
   RATIO,
   TEMPERATURE,
-  // Every size where it matters, then steps of about a tenth.
-  {
-    name: "n", label: "<i>n</i> samples", valid: whole(200),
-    ...stops(SIZES.filter((n) => n <= 20 || (n <= 40 && n % 2 === 0) || (n <= 100 && n % 5 === 0) || n % 10 === 0)),
-  },
-  { name: "epoch", label: "teacher’s epochs", valid: (v) => EPOCHS.includes(v), ...stops(EPOCHS) },
+  SAMPLE_SIZE,
+  STOPPING,
   { name: "draw", label: "draw of samples", valid: whole(6), min: 1, max: 6, step: 1 },
 ];
 
 /** The task's students: a function of the state, which solves for all sizes and leaves one to be drawn. */
 export function experiment({ network, boundaries, samples, epochs, x_t, coefficients }) {
   const label = (x) => boundaries.filter((b) => b < x).length % 2;
-  const combine = (rows, a) => rows.map((row) => row.reduce((sum, value, j) => sum + value * a[j], 0));
   const teacherOnGrid = ntk(GRID, x_t, network);
   // Only a new draw costs a factorisation, and only once.
   const draws = samples.map((x) => {

@@ -51,6 +51,8 @@ export function nestedStudents(x, grid, network) {
     for (let k = i; k < row.length; k++) row[k] /= pivot;
   });
   return {
+    /** Coordinates of the grid's features, one row for each sample. */
+    features: rows.map((row) => row.subarray(N)),
     /** c = L^-1 z: the first n are the weight change of the student of n samples. */
     coordinates(z) {
       const c = Float64Array.from(z);

@@ -1,0 +1,64 @@
+"""The risk explorer: Theorem 1 and the power function's bound, seen as angles and as functions."""
+
+import numpy as np
+
+from kdlib.distillation import effective_logit
+from kdlib.explorers._base import module, polyline
+from kdlib.explorers._task import NETWORK, TaskExplorer
+from kdlib.students import NestedStudents
+
+
+class RiskExplorer(TaskExplorer):
+    r"""Transfer risk and two bounds of it, drawn while the sample, the teacher and the targets change.
+
+    The task is :class:`StudentExplorer`'s, but hard labels agree with the teacher, as in Section 3. A student of
+    ``n`` samples answers otherwise than its oracle only where :math:`|z_*(x)| < \text{gap}_n P_n(x)`, hence only
+    where :math:`|z_*(x)| \le \text{gap}_n \sqrt{\Theta(x, x)}`, which is Theorem 1. Kernel, factorisation and
+    all 200 students are computed in the browser.
+
+    In a live notebook the four traits follow the sliders and drive them; ``task`` holds the data.
+    In a static page the address carries the state (``#r.rho=1&r.n=40``).
+
+    Limits:
+        At ``rho = 1`` the oracle is the teacher. At ``0 < rho < 1`` the student of all 200 samples stands in
+        for it, as targets jump; all bounds are then zero at n = 200. ``rho = 0`` has no finite target.
+
+    Raises:
+        ValueError: rho outside [0, 1], T not positive, n outside 1..200, or an epoch at which the teacher was
+            not stopped.
+
+    >>> explorer = RiskExplorer(rho=1.0, n=40)
+    >>> explorer.epoch, explorer.T
+    (1024, 5.0)
+    """
+
+    _kind = "risk"
+    _esm = module("distillation", "students", "page", "task", "risk")
+
+    def picture(self):
+        """Oracle, student and the band around it as a still SVG, for pages without scripts."""
+        x = np.array(self.task["samples"][0])[:, None]
+        grid = np.linspace(-3, 3, 193)[:, None]
+        z_t = self._teacher(x)
+        drawn = []
+        if self.rho > 0:
+            students = NestedStudents(x, NETWORK.ntk)
+            z = effective_logit(z_t, z_t > 0, rho=self.rho, T=self.T)
+            student, last = students.predict(grid, z, [self.n, len(x)])
+            norms = students.weight_norms(z)
+            oracle, norm = last, norms[-1]
+            if self.rho == 1:
+                oracle, norm = self._teacher(grid), self.task["weight_norms"][self.task["epochs"].index(self.epoch)]
+            error = np.sqrt(max(norm**2 - norms[self.n - 1] ** 2, 0)) * students.distance(grid, [self.n])[0]
+            reach = 1.2 * abs(oracle).max()
+            curve = lambda z, style: polyline(300 + 93 * grid[:, 0], 180 - 150 * np.clip(z / reach, -1, 1), style)
+            drawn = [curve(oracle, 'stroke="currentColor" stroke-dasharray="2 4"'),
+                     curve(student, 'stroke="#2f9a72" stroke-width="2.5"'),
+                     *(curve(student + s * error, 'stroke="#2f9a72"') for s in (1, -1))]
+        return (
+            f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Logits against x from -3 to 3: the '
+            f'oracle (dotted) and a student of {self.n} samples (thick), with a band around it (thin) that the oracle '
+            f'cannot leave, at rho = {self.rho:g} and T = {self.T:g}.">'
+            '<path d="M20 180H580" stroke="currentColor" opacity=".5"/>' + "".join(drawn)
+            + f'<text x="30" y="345" fill="currentColor">ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}</text></svg>'
+        )

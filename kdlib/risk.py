@@ -1,0 +1,340 @@
+r"""Transfer risk and its bounds: how often a student answers otherwise than its teacher (Section 3).
+
+A linearised student is a vector, and so is the *oracle* that meets the targets everywhere. Seen from the oracle,
+a student of n samples is its projection onto the features of those samples. All bounds come from that triangle: the
+angle at the origin, or the *gap*, the part of the oracle that no sample has shown.
+
+Throughout, ``z`` are the oracle's logits at test points, :math:`z_*(x) = f(x; w_0) + \Delta w_*^\top \phi(x)`, and a
+probability is the share of test points. Functions of all students at once have a first axis over them.
+
+Source: Eq. 6 to 9 and Theorem 1 of the paper; M. Phuong and C. H. Lampert, *Towards understanding knowledge
+distillation*, ICML 2019. The power function is that of kernel interpolation: H. Wendland, *Scattered Data
+Approximation*, 2004, Section 11.1.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from scipy.sparse.linalg import eigsh
+
+from kdlib._checks import require, require_rows, require_vectors, require_whole
+from kdlib.students import NestedStudents
+
+
+def transfer_risk(z_t: Float[ArrayLike, "*#n m"], z_s: Float[ArrayLike, "*#n m"]) -> Float[np.ndarray, "*n"]:
+    r"""Share of test points at which student and teacher choose different classes.
+
+    .. math:: \mathcal R = \mathbb P_x [z_t \cdot z_s < 0]
+
+    Points run along the last axis; the others broadcast. A logit of exactly zero chooses no class and agrees with both.
+
+    >>> print(transfer_risk([1.0, 2.0, -1.0, -3.0], [[0.5, -1.0, -2.0, -1.0], [1.0, 1.0, 1.0, 1.0]]))
+    [0.25 0.5 ]
+    """
+    z_t, z_s = np.asarray(z_t, float), np.asarray(z_s, float)
+    for name, z in (("z_t", z_t), ("z_s", z_s)):
+        require(name, z, "be numbers", lambda z: ~np.isnan(z), "repair those logits first")
+    if not z_t.ndim or not z_s.ndim or z_t.shape[-1] != z_s.shape[-1] or not z_t.shape[-1]:
+        raise ValueError(f"z_t and z_s must have test points along their last axis, got shapes {z_t.shape} and "
+                         f"{z_s.shape}: give a logit of each for every point")
+    return np.mean(np.sign(z_t) * np.sign(z_s) < 0, axis=-1)
+
+
+def weight_gaps(
+    students: NestedStudents, delta_z: Float[ArrayLike, "N ..."], *, norm: float | None = None
+) -> Float[np.ndarray, "N ..."]:
+    r"""What is missing from each student's weights, for all students.
+
+    .. math:: \text{gap}_n = \|\Delta w_* - \Delta\hat w_n\|_2
+              = \sqrt{\|\Delta w_*\|_2^2 - \|\Delta\hat w_n\|_2^2}, \qquad n = 1, \dots, N
+
+    Args:
+        students: the students.
+        delta_z: their targets at the samples, minus :math:`z_0` there.
+        norm: the oracle's :math:`\|\Delta w_*\|_2`, such as a kernel teacher's. By default the oracle
+            is the student of all N samples. For a target that the kernel cannot represent, or not yet, that one is
+            too short: its gaps are too small, and exactly zero at n = N.
+
+    Raises:
+        ValueError: a norm below that of a student, of which a projection is never guilty.
+
+    >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
+    >>> print(weight_gaps(students, [1.0, 2.0, 2.0], norm=2.0).round(4))
+    [1.7321 1.4142 1.4142]
+    """
+    missing, _ = _missing(students.coordinates(delta_z), norm)
+    return np.sqrt(missing)
+
+
+def weight_angles(
+    students: NestedStudents,
+    delta_z: Float[ArrayLike, "N ..."],
+    *,
+    norm: float | None = None,
+    delta_zero: Float[ArrayLike, "N ..."] | None = None,
+) -> Float[np.ndarray, "N ..."]:
+    r"""Angle between oracle and student, in [0, pi] and unfolded, for all students.
+
+    .. math:: \alpha_n = \angle(\Delta w_* - \Delta w_z,\; \Delta\hat w_n - \Delta w_z)
+
+    Args:
+        students, delta_z, norm: as for :func:`weight_gaps`.
+        delta_zero: targets of the zero function, :math:`-z_0` at the samples; its weight change
+            :math:`\Delta w_z` is that of all N samples. By default :math:`\Delta w_z = 0`, as for a student that
+            starts from the zero function. Then :math:`\cos\alpha_n = \|\Delta\hat w_n\|_2 / \|\Delta w_*\|_2`,
+            Eq. 9, is exact, and the angles never increase.
+
+    Raises:
+        ValueError: as for :func:`weight_gaps`; both ``norm`` and ``delta_zero``.
+
+    >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
+    >>> print(np.degrees(weight_angles(students, [1.0, 2.0, 2.0], norm=2.0)).round(1))
+    [60. 45. 45.]
+    """
+    c = students.coordinates(delta_z)
+    missing, square = _missing(c, norm)
+    overlap = missing
+    if delta_zero is not None:
+        if norm is not None:
+            raise ValueError("norm and delta_zero must not both be given: the zero function's weights are known at "
+                             "the samples only, so leave out norm")
+        a = c - students.coordinates(delta_zero)
+        square, overlap = np.sum(a**2, axis=0), _after(a * c)
+    # With a = w_* - w_z, and r the missing part w_* - w_n: the student is a - r. Then a.(a - r) = |a|^2 - a.r, and
+    # |a|^2 |a - r|^2 - (a.(a - r))^2 = |a|^2 |r|^2 - (a.r)^2, which keeps its digits when r is short.
+    return np.arctan2(np.sqrt(np.maximum(square * missing - overlap**2, 0)), square - overlap)
+
+
+def feature_cosines(
+    z: Float[ArrayLike, "*n m"], norm: Float[ArrayLike, "*#n"], lengths: Float[ArrayLike, " m"]
+) -> Float[np.ndarray, "*n m"]:
+    r"""Cosine between each test point's features and the oracle, Eq. 8.
+
+    .. math:: \cos\alpha(\phi(x), \Delta w_* - \Delta w_z)
+              = \frac{z_*(x)}{\|\Delta w_* - \Delta w_z\|_2 \sqrt{\Theta(x, x)}}
+
+    Args:
+        z: the oracle's logits.
+        norm: :math:`\|\Delta w_* - \Delta w_z\|_2`.
+        lengths: :math:`\sqrt{\Theta(x, x)}`.
+
+    Raises:
+        ValueError: a cosine beyond 1: no weights of that norm give these logits.
+
+    >>> print(feature_cosines([1.0, -2.0], 2.0, [1.0, 2.0]))
+    [ 0.5 -0.5]
+    """
+    require("norm", norm, "be positive", lambda v: v > 0, "an oracle of length zero has no direction")
+    require("lengths", lengths, "be positive", lambda v: v > 0, "a feature of length zero has no direction")
+    cosines = np.asarray(z, float) / (np.asarray(norm, float)[..., None] * np.asarray(lengths, float))
+    require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= 1 + 1e-9,
+            "the norm is too small for these logits; estimate it from more samples")
+    return np.clip(cosines, -1, 1)
+
+
+def angle_distribution(beta: Float[ArrayLike, "*b"], cosines: Float[ArrayLike, " m"]) -> Float[np.ndarray, "*b"]:
+    r"""Accumulative angle distribution, Eq. 6.
+
+    .. math:: p(\beta) = \mathbb P_x \bigl[\bar\alpha(\phi(x), \Delta w_* - \Delta w_z) \ge \beta\bigr],
+              \qquad \bar\alpha \in [0, \pi/2]
+
+    The paper has >; with >= it also bounds the share of points at which the student cannot decide. It is 1 for
+    :math:`\beta \le 0`.
+
+    Args:
+        beta: angles in radians.
+        cosines: from :func:`feature_cosines`.
+
+    >>> print(angle_distribution([-0.1, 0.5, np.pi / 2], [0.9, -0.5, 0.0]))
+    [1.         0.66666667 0.33333333]
+    """
+    angles = _folded(cosines)
+    return 1 - np.searchsorted(angles, np.asarray(beta, float)) / len(angles)
+
+
+def risk_bound(
+    angles: Float[ArrayLike, "*n"], cosines: Float[ArrayLike, " m"], *, acute: bool = False
+) -> Float[np.ndarray, "*n"]:
+    r"""Theorem 1: the transfer risk of students at these angles to their oracle.
+
+    .. math:: \mathcal R_n \le p\bigl(\tfrac\pi2 - \alpha_n\bigr)
+
+    Args:
+        angles: :math:`\alpha_n`, from :func:`weight_angles`.
+        cosines: from :func:`feature_cosines`.
+        acute: whether to fold the angle into [0, pi/2], as the paper does. It makes no difference if
+            :math:`\Delta w_z = 0`; otherwise the folded bound can be wrong: a student opposite to its oracle
+            has a folded angle of zero and errs everywhere.
+
+    >>> print(risk_bound([0.1, np.pi], [0.9, -0.5, 0.05]))
+    [0.33333333 1.        ]
+    """
+    angles = np.asarray(angles, float)
+    if acute:
+        angles = np.minimum(angles, np.pi - angles)
+    return angle_distribution(np.pi / 2 - angles, cosines)
+
+
+def phuong_lampert_bound(n: Float[ArrayLike, "*n"], cosines: Float[ArrayLike, " m"]) -> Float[np.ndarray, "*n"]:
+    r"""The bound of Phuong and Lampert for linear distillation, as the paper's Section 3.2 states it.
+
+    .. math:: \mathcal R_n \le \inf_{\beta \in [0, \pi/2]} p(\beta) + p\bigl(\tfrac\pi2 - \beta\bigr)^n
+
+    It uses of n samples the one whose features are nearest to the oracle, and holds in expectation over them. It is
+    1 if no feature comes within 45 degrees of it.
+
+    >>> print(phuong_lampert_bound([1, 3], [0.99, 0.95, 0.9, 0.1]))
+    [0.5      0.265625]
+    """
+    n = require_whole("n", n, "give numbers of samples")
+    angles = _folded(cosines)
+    # The first term steps down just beyond an angle, the second steps up: only those places can be lowest.
+    beyond = 1 - np.searchsorted(angles, angles, side="right") / len(angles)
+    within = 1 - np.searchsorted(angles, np.pi / 2 - angles) / len(angles)
+    return np.minimum(np.min(beyond + within ** n[..., None], axis=-1), 1)
+
+
+def power_function_bound(
+    z: Float[ArrayLike, "*#n m"], distances: Float[ArrayLike, "*n m"], gaps: Float[ArrayLike, "*n"]
+) -> Float[np.ndarray, "*n"]:
+    r"""Our bound: a student errs only where a logit is smaller than what it may be wrong by.
+
+    .. math:: |z_*(x) - z_n(x)| \le \text{gap}_n\, P_n(x), \qquad
+              \mathcal R_n \le \mathbb P_x \bigl[|z(x)| < \text{gap}_n\, P_n(x)\bigr]
+
+    with either the oracle's logits for z, or the student's own, and whatever :math:`z_0` is.
+
+    Args:
+        z: the oracle's logits; or the student's, one row for each size: then no test point needs
+            a teacher.
+        distances: :math:`P_n(x)`, from :meth:`NestedStudents.distance`.
+        gaps: from :func:`weight_gaps`, at the same sizes.
+
+    >>> print(power_function_bound([0.1, -0.3, 2.0], [[1.0, 1.0, 0.5], [0.3, 0.5, 0.2]], [2.0, 0.5]))
+    [0.66666667 0.33333333]
+    """
+    z, distances, gaps = (np.asarray(values, float) for values in (z, distances, gaps))
+    require("gaps", gaps, "be finite", np.isfinite, "at rho = 0 no finite target exists")
+    points = distances.shape[-1:]
+    if not distances.ndim or distances.shape[:-1] != gaps.shape or z.shape not in (points, distances.shape):
+        raise ValueError("distances must have shape (sizes, points), gaps (sizes,) and z (points,) or (sizes, points), "
+                         f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same ones")
+    return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
+
+
+def spectral_bound(
+    students: NestedStudents,
+    x_test: Float[ArrayLike, "m d"],
+    z: Float[ArrayLike, " m"],
+    gaps: Float[ArrayLike, " n"],
+    sizes: Sequence[int],
+) -> Float[np.ndarray, " n"]:
+    r"""The same bound, refined: no student is wrong by as much as it may be at every point at once.
+
+    Errors :math:`r = z_* - z_n` are a function of the residual kernel
+    :math:`K_n(x, x') = \Theta(x, x') - \Theta(x, X_n)\,\Theta_n^{-1}\Theta(X_n, x')` with a norm of
+    :math:`\text{gap}_n`. On any set S of test points, then,
+
+    .. math:: \sum_{x \in S} r(x)^2 \le \text{gap}_n^2\, \lambda_{\max}\bigl(K_n(S, S)\bigr),
+
+    and a change of sign costs :math:`z_*(x)^2` of that. With S the points that :func:`power_function_bound` counts,
+    the bound is the largest number of them that can be paid for, as a share of all.
+
+    Args:
+        students: the students.
+        x_test: test points; the bound is one on these. Memory is of order m (N + m).
+        z: the oracle's logits there.
+        gaps: from :func:`weight_gaps`, at the sizes.
+        sizes: numbers of samples.
+
+    >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
+    >>> x, z = np.array([[0.5], [1.5], [2.0], [2.5]]), np.array([0.4, -0.3, -0.49, -0.6])
+    >>> print(power_function_bound(z, students.distance(x, [2]), [0.5]), spectral_bound(students, x, z, [0.5], [2]))
+    [0.75] [0.5]
+    """
+    z, gaps = np.asarray(z, float), np.asarray(gaps, float)
+    require_vectors(z=z, gaps=gaps)
+    require_rows(x_test=x_test, z=z)
+    require_rows(sizes=sizes, gaps=gaps)
+    x_test = np.asarray(x_test, float)
+    seen = students.coordinates(students.kernel(students.x, x_test))
+    shares = []
+    for n, gap, distances in zip(sizes, gaps, students.distance(x_test, sizes), strict=True):
+        S = np.abs(z) < gap * distances
+        if not S.any():
+            shares.append(0.0)
+            continue
+        residual = np.asarray(students.kernel(x_test[S], x_test[S])) - seen[:n, S].T @ seen[:n, S]
+        largest = np.trace(residual)
+        if len(residual) > 1:
+            largest = eigsh(residual, 1, v0=np.ones(len(residual)), return_eigenvectors=False)[0]
+        costs = np.cumsum(np.sort(z[S] ** 2))
+        shares.append(np.searchsorted(costs, gap**2 * largest, side="right") / len(z))
+    return np.array(shares)
+
+
+class PowerLaw(NamedTuple):
+    """What :func:`fit_power_law` returns."""
+
+    exponent: float
+    error: float  # standard error
+
+
+def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"]) -> PowerLaw:
+    r"""Exponent of :math:`\mathbb E\,[\text{value}] \propto n^b`, by least squares through the logarithms of the means.
+
+    Runs are independent repetitions; the standard error is the jackknife's over them, and so covers noise that the
+    sizes of one run share.
+
+    Raises:
+        ValueError: fewer than two runs or sizes; a mean that is not positive.
+
+    >>> n = np.array([10, 100, 1000])
+    >>> fit = fit_power_law(n, np.outer([1.0, 1.1, 0.9], 2 * n**-0.5))
+    >>> print(f"{fit.exponent:.3f}, error below 1e-9: {fit.error < 1e-9}")
+    -0.500, error below 1e-9: True
+    """
+    n, values = np.asarray(n, float), np.asarray(values, float)
+    require("n", n, "be positive", lambda v: v > 0, "a power law has no value there")
+    if values.ndim != 2 or values.shape[1:] != n.shape or min(values.shape) < 2:
+        raise ValueError("values must have a row for each of two or more runs and a column for each of two or more n, "
+                         f"got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
+    runs = len(values)
+    means = np.vstack([values.mean(axis=0), (values.sum(axis=0) - values) / (runs - 1)])  # of all runs; without each
+    require("values", means, "have positive means, also without any one run", lambda v: v > 0,
+            "leave out sizes at which nothing was seen, or look harder")
+    x = np.log(n) - np.log(n).mean()
+    exponent, *without = np.log(means) @ x / (x @ x)
+    return PowerLaw(exponent, np.sqrt((runs - 1) * np.var(without)))
+
+
+def _folded(cosines):
+    """Angles in [0, pi/2], in increasing order."""
+    cosines = np.asarray(cosines, float)
+    require_vectors(cosines=cosines)
+    require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= 1, "see feature_cosines")
+    if not cosines.size:
+        raise ValueError("cosines must be of at least one test point, got none: draw some")
+    return np.sort(np.arccos(np.abs(cosines)))
+
+
+def _after(terms):
+    """For every n, the sum of the terms after the first n: a tail, which keeps its digits when small."""
+    tail = np.zeros_like(terms)
+    tail[:-1] = np.cumsum(terms[:0:-1], axis=0)[::-1]
+    return tail
+
+
+def _missing(c, norm):
+    """Squared gaps of all students, and the oracle's squared norm."""
+    if norm is None:
+        return _after(c**2), np.sum(c**2, axis=0)
+    require("norm", norm, "be positive and finite", lambda v: (v > 0) & (v < np.inf), "give the oracle's own")
+    square = float(norm) ** 2
+    missing = square - np.cumsum(c**2, axis=0)
+    longest = np.sqrt(np.max(square - missing))
+    require("norm", norm, f"be at least a student's, {longest:.6g}", lambda v: v >= longest * (1 - 1e-9),
+            "it is not an oracle of these targets; if it was estimated, take more samples")
+    return np.maximum(missing, 0), square
