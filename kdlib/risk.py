@@ -43,7 +43,7 @@ def transfer_risk(z_t: Float[ArrayLike, "*#n m"], z_s: Float[ArrayLike, "*#n m"]
 
 
 def weight_gaps(
-    students: NestedStudents, delta_z: Float[ArrayLike, "N ..."], *, norm: float | None = None
+    students: NestedStudents, delta_z: Float[ArrayLike, "N ..."], *, norm: Float[ArrayLike, "..."] | None = None
 ) -> Float[np.ndarray, "N ..."]:
     r"""What is missing from each student's weights, for all students.
 
@@ -53,9 +53,10 @@ def weight_gaps(
     Args:
         students: the students.
         delta_z: their targets at the samples, minus :math:`z_0` there.
-        norm: the oracle's :math:`\|\Delta w_*\|_2`, such as a kernel teacher's. By default the oracle
-            is the student of all N samples. For a target that the kernel cannot represent, or not yet, that one is
-            too short: its gaps are too small, and exactly zero at n = N.
+        norm: the oracle's :math:`\|\Delta w_*\|_2`, such as a kernel teacher's; one for each column of
+            targets, or one for all. By default the oracle is the student of all N samples. For a target
+            that the kernel cannot represent, or not yet, that one is too short: its gaps are too small, and
+            exactly zero at n = N.
 
     Raises:
         ValueError: a norm below that of a student, of which a projection is never guilty.
@@ -72,7 +73,7 @@ def weight_angles(
     students: NestedStudents,
     delta_z: Float[ArrayLike, "N ..."],
     *,
-    norm: float | None = None,
+    norm: Float[ArrayLike, "..."] | None = None,
     delta_zero: Float[ArrayLike, "N ..."] | None = None,
 ) -> Float[np.ndarray, "N ..."]:
     r"""Angle between oracle and student, in [0, pi] and unfolded, for all students.
@@ -84,7 +85,8 @@ def weight_angles(
         delta_zero: targets of the zero function, :math:`-z_0` at the samples; its weight change
             :math:`\Delta w_z` is that of all N samples. By default :math:`\Delta w_z = 0`, as for a student that
             starts from the zero function. Then :math:`\cos\alpha_n = \|\Delta\hat w_n\|_2 / \|\Delta w_*\|_2`,
-            Eq. 9, is exact, and the angles never increase.
+            Eq. 9, is exact, and the angles never increase. A student without direction, of length zero, counts
+            as perpendicular.
 
     Raises:
         ValueError: as for :func:`weight_gaps`; both ``norm`` and ``delta_zero``.
@@ -100,11 +102,16 @@ def weight_angles(
         if norm is not None:
             raise ValueError("norm and delta_zero must not both be given: the zero function's weights are known at "
                              "the samples only, so leave out norm")
-        a = c - students.coordinates(delta_zero)
+        zero = students.coordinates(delta_zero)
+        if zero.shape != c.shape:
+            raise ValueError(f"delta_zero must have the shape of delta_z, {c.shape}, got {zero.shape}: give one for "
+                             "each column of targets")
+        a = c - zero
         square, overlap = np.sum(a**2, axis=0), _after(a * c)
     # With a = w_* - w_z, and r the missing part w_* - w_n: the student is a - r. Then a.(a - r) = |a|^2 - a.r, and
     # |a|^2 |a - r|^2 - (a.(a - r))^2 = |a|^2 |r|^2 - (a.r)^2, which keeps its digits when r is short.
-    return np.arctan2(np.sqrt(np.maximum(square * missing - overlap**2, 0)), square - overlap)
+    angles = np.arctan2(np.sqrt(np.maximum(square * missing - overlap**2, 0)), square - overlap)
+    return np.where(square - 2 * overlap + missing > 1e-15 * square, angles, np.pi / 2)
 
 
 def feature_cosines(
@@ -126,8 +133,10 @@ def feature_cosines(
     >>> print(feature_cosines([1.0, -2.0], 2.0, [1.0, 2.0]))
     [ 0.5 -0.5]
     """
-    require("norm", norm, "be positive", lambda v: v > 0, "an oracle of length zero has no direction")
-    require("lengths", lengths, "be positive", lambda v: v > 0, "a feature of length zero has no direction")
+    positive = lambda v: (v > 0) & (v < np.inf)
+    require("z", z, "be finite", np.isfinite, "at rho = 0 use the signs of the labels")
+    require("norm", norm, "be positive and finite", positive, "an oracle of length zero has no direction")
+    require("lengths", lengths, "be positive and finite", positive, "a feature of length zero has no direction")
     cosines = np.asarray(z, float) / (np.asarray(norm, float)[..., None] * np.asarray(lengths, float))
     require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= 1 + 1e-9,
             "the norm is too small for these logits; estimate it from more samples")
@@ -151,6 +160,7 @@ def angle_distribution(beta: Float[ArrayLike, "*b"], cosines: Float[ArrayLike, "
     [1.         0.66666667 0.33333333]
     """
     angles = _folded(cosines)
+    require("beta", beta, "be a number", lambda b: ~np.isnan(b), "give angles in radians")
     return 1 - np.searchsorted(angles, np.asarray(beta, float)) / len(angles)
 
 
@@ -172,6 +182,7 @@ def risk_bound(
     [0.33333333 1.        ]
     """
     angles = np.asarray(angles, float)
+    require("angles", angles, "lie in [0, pi]", lambda a: (a >= 0) & (a <= np.pi), "give them in radians")
     if acute:
         angles = np.minimum(angles, np.pi - angles)
     return angle_distribution(np.pi / 2 - angles, cosines)
@@ -216,9 +227,9 @@ def power_function_bound(
     [0.66666667 0.33333333]
     """
     z, distances, gaps = (np.asarray(values, float) for values in (z, distances, gaps))
-    require("gaps", gaps, "be finite", np.isfinite, "at rho = 0 no finite target exists")
+    _require_lengths(z=z, distances=distances, gaps=gaps)
     points = distances.shape[-1:]
-    if not distances.ndim or distances.shape[:-1] != gaps.shape or z.shape not in (points, distances.shape):
+    if not distances.size or distances.shape[:-1] != gaps.shape or z.shape not in (points, distances.shape):
         raise ValueError("distances must have shape (sizes, points), gaps (sizes,) and z (points,) or (sizes, points), "
                          f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same ones")
     return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
@@ -254,14 +265,15 @@ def spectral_bound(
     >>> print(power_function_bound(z, students.distance(x, [2]), [0.5]), spectral_bound(students, x, z, [0.5], [2]))
     [0.75] [0.5]
     """
-    z, gaps = np.asarray(z, float), np.asarray(gaps, float)
-    require_vectors(z=z, gaps=gaps)
+    z, gaps, sizes, x_test = np.asarray(z, float), np.asarray(gaps, float), np.asarray(sizes), np.asarray(x_test, float)
+    require_vectors(z=z, gaps=gaps, sizes=sizes)
     require_rows(x_test=x_test, z=z)
     require_rows(sizes=sizes, gaps=gaps)
-    x_test = np.asarray(x_test, float)
+    unseen = students.distance(x_test, sizes)
+    _require_lengths(z=z, distances=unseen, gaps=gaps)
     seen = students.coordinates(students.kernel(students.x, x_test))
     shares = []
-    for n, gap, distances in zip(sizes, gaps, students.distance(x_test, sizes), strict=True):
+    for n, gap, distances in zip(sizes.astype(int), gaps, unseen, strict=True):
         S = np.abs(z) < gap * distances
         if not S.any():
             shares.append(0.0)
@@ -269,7 +281,8 @@ def spectral_bound(
         residual = np.asarray(students.kernel(x_test[S], x_test[S])) - seen[:n, S].T @ seen[:n, S]
         largest = np.trace(residual)
         if len(residual) > 1:
-            largest = eigsh(residual, 1, v0=np.ones(len(residual)), return_eigenvectors=False)[0]
+            start = np.random.default_rng(0).standard_normal(len(residual))  # else it would be drawn anew
+            largest = eigsh(residual, 1, v0=start, return_eigenvectors=False)[0]
         costs = np.cumsum(np.sort(z[S] ** 2))
         shares.append(np.searchsorted(costs, gap**2 * largest, side="right") / len(z))
     return np.array(shares)
@@ -280,6 +293,11 @@ class PowerLaw(NamedTuple):
 
     exponent: float
     error: float  # standard error
+    replicates: np.ndarray  # exponents without run 1, without run 2, ...
+
+    def minus(self, other: "PowerLaw") -> tuple[float, float]:
+        """Difference of two exponents, and its standard error if their runs are the same repetitions."""
+        return self.exponent - other.exponent, _jackknife(self.replicates - other.replicates)
 
 
 def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"]) -> PowerLaw:
@@ -297,8 +315,8 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     -0.500, error below 1e-9: True
     """
     n, values = np.asarray(n, float), np.asarray(values, float)
-    require("n", n, "be positive", lambda v: v > 0, "a power law has no value there")
-    if values.ndim != 2 or values.shape[1:] != n.shape or min(values.shape) < 2:
+    require("n", n, "be positive and finite", lambda v: (v > 0) & (v < np.inf), "a power law has no value there")
+    if values.ndim != 2 or values.shape[1:] != n.shape or len(values) < 2 or len(np.unique(n)) < 2:
         raise ValueError("values must have a row for each of two or more runs and a column for each of two or more n, "
                          f"got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
     runs = len(values)
@@ -307,7 +325,12 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
             "leave out sizes at which nothing was seen, or look harder")
     x = np.log(n) - np.log(n).mean()
     exponent, *without = np.log(means) @ x / (x @ x)
-    return PowerLaw(exponent, np.sqrt((runs - 1) * np.var(without)))
+    return PowerLaw(exponent, _jackknife(without), np.array(without))
+
+
+def _jackknife(replicates):
+    """Standard error of a statistic, from its values without each of the runs."""
+    return np.sqrt((len(replicates) - 1) * np.var(replicates))
 
 
 def _folded(cosines):
@@ -318,6 +341,13 @@ def _folded(cosines):
     if not cosines.size:
         raise ValueError("cosines must be of at least one test point, got none: draw some")
     return np.sort(np.arccos(np.abs(cosines)))
+
+
+def _require_lengths(*, z, distances, gaps):
+    require("z", z, "be numbers", lambda z: ~np.isnan(z), "repair those logits first")
+    for name, lengths in (("distances", distances), ("gaps", gaps)):
+        require(name, lengths, "be finite and at least 0", lambda v: (v >= 0) & (v < np.inf),
+                "take them from NestedStudents.distance and weight_gaps")
 
 
 def _after(terms):
@@ -332,9 +362,12 @@ def _missing(c, norm):
     if norm is None:
         return _after(c**2), np.sum(c**2, axis=0)
     require("norm", norm, "be positive and finite", lambda v: (v > 0) & (v < np.inf), "give the oracle's own")
-    square = float(norm) ** 2
-    missing = square - np.cumsum(c**2, axis=0)
-    longest = np.sqrt(np.max(square - missing))
-    require("norm", norm, f"be at least a student's, {longest:.6g}", lambda v: v >= longest * (1 - 1e-9),
+    norm = np.asarray(norm, float)
+    if norm.shape not in ((), c.shape[1:]):
+        raise ValueError(f"norm must have shape () or {c.shape[1:]}, got {norm.shape}: one for each column of targets")
+    squares = np.cumsum(c**2, axis=0)
+    longest = np.sqrt(squares[-1])
+    require("norm", np.where(norm < longest * (1 - 1e-9), norm, np.inf),
+            f"be at least a student's, at most {np.max(longest):.6g}", lambda v: v == np.inf,
             "it is not an oracle of these targets; if it was estimated, take more samples")
-    return np.maximum(missing, 0), square
+    return np.maximum(norm**2 - squares, 0), norm**2

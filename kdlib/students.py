@@ -172,7 +172,12 @@ class NestedStudents:
         return np.sqrt(np.maximum(squares, 0))
 
     def feature_lengths(self, x_test: Float[ArrayLike, "M d"]) -> Float[np.ndarray, " M"]:
-        r"""Length of :math:`\phi(x)`, :math:`\sqrt{\Theta(x, x)}`: the distance before any sample was seen."""
+        r"""Length of :math:`\phi(x)`, :math:`\sqrt{\Theta(x, x)}`: the distance before any sample was seen.
+
+        >>> students = NestedStudents([[1.0, 0.0]], lambda a, b: a @ b.T)
+        >>> print(students.feature_lengths([[3.0, 4.0]]), students.distance([[3.0, 4.0]], [1]))
+        [5.] [[4.]]
+        """
         return np.sqrt(self._diagonal(self._points(x_test)))
 
     def leave_one_out(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:

@@ -78,6 +78,11 @@ def test_a_student_opposite_to_its_oracle_has_an_angle_of_pi():
     np.testing.assert_allclose(angles, [np.pi, 0], atol=1e-15)
 
 
+def test_a_student_without_direction_is_perpendicular():
+    angles = weight_angles(NestedStudents(np.eye(3), linear), [0.0, 1.0, 1.0])
+    np.testing.assert_allclose(angles, [np.pi / 2, np.pi / 4, 0])
+
+
 def test_a_small_gap_keeps_its_digits():
     """As a difference of squared norms it would be lost in rounding."""
     students = NestedStudents(np.eye(3), linear)
@@ -128,6 +133,15 @@ def test_no_random_student_exceeds_its_bounds(seed, features, shown, start):
     assert risk <= spectral_bound(students, points, z, [gap * (1 + 1e-9)], [shown])
 
 
+def test_targets_in_columns_have_norms_of_their_own():
+    phi, w = normal(0, 5, 8), normal(1, 8, 2)
+    students, norms = NestedStudents(phi, linear), np.linalg.norm(w, axis=0)
+    for function in (weight_gaps, weight_angles):
+        together = function(students, phi @ w, norm=norms)
+        alone = [function(students, phi @ w[:, j], norm=norms[j]) for j in (0, 1)]
+        np.testing.assert_allclose(together, np.stack(alone, axis=1), rtol=NESTED)
+
+
 def test_theorem_1_is_the_power_function_bound_of_unseen_features():
     x, points = (np.asarray(sample_inputs(jax.random.key(i), n, 2)) for i, n in ((0, 40), (1, 300)))
     students = NestedStudents(x, NETWORK.ntk)
@@ -171,7 +185,7 @@ def test_power_law_error_is_the_scatter_of_repeated_experiments():
     for seed in range(300):
         noise = np.exp(0.2 * normal(seed, 10, 4) + 0.3 * normal(seed + 10**6, 10, 1) * np.log(n))
         fits.append(fit_power_law(n, n**-0.7 * noise))
-    exponents, errors = np.array(fits).T
+    exponents, errors = np.array([fit[:2] for fit in fits]).T
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(exponents.std(ddof=1), rel=0.15)
 
 
@@ -186,14 +200,25 @@ STUDENTS = NestedStudents(np.eye(2), linear)
     [
         (lambda: transfer_risk([1.0, 2.0], [1.0]), "z_t and z_s must have test points along their last axis"),
         (lambda: transfer_risk([np.nan], [1.0]), "z_t must be numbers, got nan"),
-        (lambda: weight_gaps(STUDENTS, [1.0, 1.0], norm=1.2), "norm must be at least a student's, 1.41421, got 1.2"),
+        (lambda: weight_gaps(STUDENTS, [1.0, 1.0], norm=1.2), "norm must be at least a student's, at most 1.41"),
         (lambda: weight_angles(STUDENTS, [1.0, 1.0], norm=2.0, delta_zero=[0.0, 1.0]), "must not both be given"),
         (lambda: feature_cosines([2.0], 1.0, [1.0]), r"cosines must lie in \[-1, 1\], got 2: the norm is too small"),
-        (lambda: feature_cosines([2.0], 0.0, [1.0]), "norm must be positive, got 0"),
+        (lambda: feature_cosines([2.0], 0.0, [1.0]), "norm must be positive and finite, got 0"),
         (lambda: angle_distribution(0.1, []), "cosines must be of at least one test point, got none"),
         (lambda: phuong_lampert_bound(0, [0.5]), "n must be whole numbers from 1 up, got 0"),
-        (lambda: power_function_bound([1.0], [[1.0]], [np.inf]), "gaps must be finite, got inf"),
+        (lambda: power_function_bound([1.0], [[1.0]], [np.inf]), "gaps must be finite and at least 0, got inf"),
         (lambda: power_function_bound([1.0, 2.0], [[1.0]], [1.0]), "distances must have shape"),
+        (lambda: power_function_bound([np.nan], [[1.0]], [1.0]), "z must be numbers, got nan"),
+        (lambda: power_function_bound([1.0], [[-1.0]], [1.0]), "distances must be finite and at least 0, got -1"),
+        (lambda: power_function_bound([], np.zeros((1, 0)), [1.0]), "distances must have shape"),
+        (lambda: spectral_bound(STUDENTS, np.eye(2), [1.0, 1.0], [np.nan], [1]), "gaps must be finite"),
+        (lambda: risk_bound([60.0], [0.5]), r"angles must lie in \[0, pi\], got 60: give them in radians"),
+        (lambda: risk_bound([np.nan], [0.5]), r"angles must lie in \[0, pi\], got nan"),
+        (lambda: angle_distribution(np.nan, [0.5]), "beta must be a number, got nan"),
+        (lambda: feature_cosines([np.nan], 1.0, [1.0]), "z must be finite, got nan"),
+        (lambda: weight_gaps(STUDENTS, np.eye(2), norm=[1.0, 2.0, 3.0]), r"norm must have shape \(\) or \(2,\)"),
+        (lambda: weight_angles(STUDENTS, np.eye(2), delta_zero=[0.0, 1.0]), "must have the shape of delta_z"),
+        (lambda: fit_power_law([2, 2], [[1.0, 2.0], [1.0, 2.0]]), "two or more n"),
         (lambda: spectral_bound(STUDENTS, np.eye(2), [1.0], [1.0], [1]), "x_test, z must have one row"),
         (lambda: spectral_bound(STUDENTS, np.eye(2), [1.0, 1.0], [1.0], [1, 2]), "sizes, gaps must have one row"),
         (lambda: fit_power_law([1, 2], [[1.0, 2.0]]), "two or more runs"),

@@ -5,6 +5,7 @@ import numpy as np
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import module, polyline
 from kdlib.explorers._task import NETWORK, TaskExplorer
+from kdlib.risk import weight_gaps
 from kdlib.students import NestedStudents
 
 
@@ -45,11 +46,10 @@ class RiskExplorer(TaskExplorer):
             students = NestedStudents(x, NETWORK.ntk)
             z = effective_logit(z_t, z_t > 0, rho=self.rho, T=self.T)
             student, last = students.predict(grid, z, [self.n, len(x)])
-            norms = students.weight_norms(z)
-            oracle, norm = last, norms[-1]
+            oracle, norm = last, None
             if self.rho == 1:
                 oracle, norm = self._teacher(grid), self.task["weight_norms"][self.task["epochs"].index(self.epoch)]
-            error = np.sqrt(max(norm**2 - norms[self.n - 1] ** 2, 0)) * students.distance(grid, [self.n])[0]
+            error = weight_gaps(students, z, norm=norm)[self.n - 1] * students.distance(grid, [self.n])[0]
             reach = 1.2 * abs(oracle).max()
             curve = lambda z, style: polyline(300 + 93 * grid[:, 0], 180 - 150 * np.clip(z / reach, -1, 1), style)
             drawn = [curve(oracle, 'stroke="currentColor" stroke-dasharray="2 4"'),
