@@ -11,6 +11,7 @@ from kdlib.distillation import (  # noqa: E402
     label_smoothing_logit,
     split_threshold,
 )
+from kdlib.hard_labels import hard_label_derivative  # noqa: E402
 from kdlib.networks import fully_connected  # noqa: E402
 from kdlib.risk import (  # noqa: E402
     angle_distribution,
@@ -29,6 +30,7 @@ __all__ = [
     "distillation_loss",
     "effective_logit",
     "fully_connected",
+    "hard_label_derivative",
     "label_smoothing_logit",
     "phuong_lampert_bound",
     "power_function_bound",
