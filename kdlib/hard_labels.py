@@ -15,8 +15,8 @@ the student's own logits at initialisation.
 same for every rho, and so scales the cosine without moving a sign or the best rho; but it is rarely known, and for a
 discontinuous ground truth it is infinite. Our choice by default, ``norm=None``, is the length of the ground truth's own
 student of the same n samples, :math:`\|\Delta\hat w_{g,n}\|_2`: the angle is then between two students of the same
-samples, and zero if their targets agree up to scale. With ``norm`` the angle is the paper's, and larger, as no student
-of n samples sees the rest of the ground truth. A cosine divides by one or the other, so compare different n with care.
+samples, and zero if their targets agree up to scale. With ``norm`` the angle is the paper's, and nearer to a right one,
+as no student of n samples sees the rest of the ground truth: it is the one to compare across n.
 
 Source: Section 5 and Theorem 2 of the paper. The projection is summed from recursive residuals: R. L. Brown, J. Durbin
 and J. M. Evans, *Techniques for testing the constancy of regression relationships over time*, JRSS B 37, 1975.
