@@ -45,9 +45,15 @@ CLAIMS = {
     "4.12": ("Fig. 4 left", "The effective logit is about sgn(z_t) max(t, |z_t|), with t the split threshold."),
     "4.13": ("Sec. 4.2", "As rho tends to 0, distillation tends to label smoothing: z_eff to ±t."),
     "4.14": ("Sec. 4.2", "Label smoothing is not an easy task."),
+    "5.1": ("Fig. 5 left", "With an imperfect teacher, pure soft distillation is not optimal (synthetic task)."),
     "5.3": ("Sec. 5", "Where the teacher is wrong, hard labels move the student's logit towards the right side."),
     "5.4": ("Sec. 5", "At T = 1, however wrong the teacher, the right class keeps a probability of at least 1 - rho."),
     "5.5": ("Sec. 5", "At T = 1, if rho <= 1/2, the student is always right."),
+    "5.6": ("Sec. 5", "A student at a smaller angle to the ground truth's weights generalises better."),
+    "5.7": ("Theorem 2", "The derivative of cos alpha by the hard ratio, at rho = 1, is that of Eq. 12."),
+    "5.8": ("Fig. 5 right", "For teachers stopped early, the projection <dw_h, dw_c> is positive at every n."),
+    "5.9": ("Fig. 5 right", "For accurate teachers it is negative."),
+    "5.10": ("Fig. 5 right", "It changes sign about where the teacher overtakes the best student."),
 }
 
 
