@@ -3,10 +3,9 @@ r"""Data inefficiency: how fast the converged student's weight change still grow
 A run draws samples, a student at initialisation and, where the task is random, its targets; it
 leaves the norms :math:`\|\Delta\hat w_n\|_2` of its nested students, from
 :meth:`kdlib.students.NestedStudents.weight_norms`. From the norms of many runs come Eq. 10 of the
-paper, a version of it whose noise is small enough to read, and standard errors.
+paper, a version of it whose noise is small enough to read, and standard errors by the jackknife.
 
-Sources: Definition 1 and Eq. 10 of the paper. For the errors: B. Efron and C. Stein, *The Jackknife
-Estimate of Variance*, The Annals of Statistics 9, 1981.
+Source: Definition 1 and Eq. 10 of the paper.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy.linalg.blas import dtrmm
-from scipy.linalg.lapack import dtrtri
+from scipy.linalg.lapack import dpotrf, dtrtri
 
 from kdlib._checks import require, require_whole
+from kdlib._jackknife import jackknife as jackknife
+from kdlib._jackknife import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
 
@@ -37,10 +38,9 @@ class Inefficiency:
     def of(self, statistic: Callable) -> tuple:
         r"""A function of the values, and its standard error by the jackknife.
 
-        .. math:: \text{error}^2 = \frac{R-1}{R} \sum_{r=1}^R (s_{-r} - \bar s)^2,
-
-        where :math:`s_{-r}` is the statistic without run r. Tasks that share their runs' samples vary together:
-        the error of a difference between two of them, asked for in this way, takes that into account.
+        Tasks that share their runs' samples vary together: the error of a difference between two of them, asked for
+        in this way, takes that into account. :func:`kdlib.inefficiency.jackknife` does the same for any function
+        of the norms' means.
 
         >>> norms = np.array([[1.0, 2.0, 4.0], [1.0, 2.2, 4.4]])
         >>> low_to_high = data_inefficiency(norms, [1, 2], window=None)
@@ -48,10 +48,8 @@ class Inefficiency:
         >>> print(f"{value:.3f} ± {error:.3f}")
         0.644 ± 0.048
         """
-        left_out = np.stack([statistic(values) for values in self.replicates])
-        spread = left_out - left_out.mean(axis=0)
-        runs = len(left_out)
-        return statistic(self.values), np.sqrt((runs - 1) / runs * np.sum(spread**2, axis=0))
+        replicates = np.stack([statistic(values) for values in self.replicates])
+        return statistic(self.values), standard_error(replicates)
 
 
 def data_inefficiency(
@@ -66,13 +64,14 @@ def data_inefficiency(
     .. math:: \mathcal I(n) = n\, \bigl[\ln E \|\Delta\hat w_{n+1}\|_2 - \ln E \|\Delta\hat w_n\|_2\bigr]
 
     is what ``window=None`` computes. A single step of n carries little signal and much noise. With a
-    window v, it is averaged over the sizes from a = floor(n / v) to b = ceil(n v),
+    window v, its values from a = floor(n / v) to b - 1, b = ceil(n v), are added up with weights 1/m and divided by
+    ln(b/a), a little less than the sum of the weights,
 
     .. math:: \mathcal I_v(n) = \sum_{m=a}^{b-1} \frac{\mathcal I(m)}{m} \Bigm/ \ln\frac ba
-              = \frac{\ln E \|\Delta\hat w_b\|_2 - \ln E \|\Delta\hat w_a\|_2}{\ln b - \ln a},
+              = \frac{\ln E \|\Delta\hat w_b\|_2 - \ln E \|\Delta\hat w_a\|_2}{\ln b - \ln a}.
 
-    the slope of the chord: a power law :math:`E \|\Delta\hat w_n\|_2 = c\, n^\beta` gives exactly :math:`\beta`,
-    whatever the scale c. Being free of scale, it also has a meaning in the limit rho = 0, where targets are
+    That divisor makes it the slope of the chord: a power law :math:`E \|\Delta\hat w_n\|_2 = c\, n^\beta` gives
+    exactly :math:`\beta`, whatever the scale c. Being free of scale, it also has a meaning in the limit rho = 0, where targets are
     infinite: use their direction, ``2 * y_g - 1``.
 
     Args:
@@ -83,8 +82,8 @@ def data_inefficiency(
             the growth of a typical run. They differ where few runs dominate the mean.
 
     Raises:
-        ValueError: fewer than two runs, a norm that is not positive at a size that counts, or a size whose
-            window leaves 1 ... N.
+        ValueError: fewer than two runs, a norm that is not positive at a size that counts, a size whose
+            window leaves 1 ... N, or no size at all.
 
     >>> n = np.arange(1, 101)
     >>> norms = np.array([2.0, 3.0])[:, None] * n**0.75
@@ -99,20 +98,18 @@ def data_inefficiency(
     if expectation not in ("inside", "outside"):
         raise ValueError(f"expectation must be inside or outside, got {expectation!r}: Eq. 10 has it inside")
     if window is not None:
+        if np.ndim(window):
+            raise ValueError(f"window must be one number, got shape {np.shape(window)}: call once for each")
         require("window", window, "lie in (1, inf)", lambda v: (v > 1) & (v < np.inf), "or give None for Eq. 10 itself")
     sizes, low, high = _windows(sizes, window, norms.shape[1])
     ends = norms[:, np.stack([low, high]) - 1]
     require("norms", ends, "be positive and finite", lambda v: (v > 0) & (v < np.inf),
             "where a task's targets are zero it has no inefficiency")
-    if expectation == "outside":
-        ends = np.log(ends)
-    mean = ends.mean(axis=0)
-    left_out = (len(ends) * mean - ends) / (len(ends) - 1)
+    length = (np.log(high / low) if window is not None else 1 / sizes).reshape(-1, *[1] * (norms.ndim - 2))
+    slope = lambda low, high: (high - low) / length
     if expectation == "inside":
-        mean, left_out = np.log(mean), np.log(left_out)
-    length = np.log(high / low) if window is not None else 1 / sizes
-    slope = lambda ends: (ends[1] - ends[0]) / length.reshape(-1, *[1] * (norms.ndim - 2))
-    return Inefficiency(sizes, slope(mean), np.stack([slope(ends) for ends in left_out]))
+        return Inefficiency(sizes, *with_replicates(lambda means: slope(*np.log(means)), ends))
+    return Inefficiency(sizes, *with_replicates(lambda means: slope(*means), np.log(ends)))
 
 
 def _windows(sizes, window, N):
@@ -124,8 +121,14 @@ def _windows(sizes, window, N):
         sizes = np.arange(1, N + 1)
         low, high = ends(sizes)
         sizes = sizes[(low >= 1) & (high <= N)]
+        if not sizes.size:
+            raise ValueError(f"norms must be of students enough for one window, got N = {N}: draw more samples, or "
+                             "narrow the window")
     else:
         sizes = np.atleast_1d(require_whole("sizes", sizes, "give numbers of samples"))
+        if sizes.ndim != 1 or not sizes.size:
+            raise ValueError(f"sizes must be a number or a list of some, got shape {sizes.shape}: flatten it, or leave "
+                             "it out for all")
     low, high = ends(sizes)
     outside = (low < 1) | (high > N)
     if outside.any():
@@ -156,12 +159,13 @@ def expected_norms(
     Args:
         students: on the samples.
         mean: zero by default.
-        covariance: a matrix, or a vector for targets that are uncorrelated; all 1 by default.
+        covariance: a matrix, symmetric and positive semi-definite, to 1e-10 of its largest entry; or a vector of
+            variances for targets that are uncorrelated; all 1 by default.
 
     Raises:
-        ValueError: arguments of the wrong shape or not finite, or a covariance with a negative diagonal.
+        ValueError: arguments of the wrong shape or not finite, or a covariance that is none.
 
-    Cost: a triangular inverse, and a product of two N x N matrices if the covariance is one.
+    Cost: a triangular inverse and, for a covariance matrix, a Cholesky and a product of two N x N matrices.
 
     >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
     >>> print((expected_norms(students) ** 2).round(6))  # 1, then 1/gap for each of two neighbours
@@ -179,10 +183,23 @@ def expected_norms(
     if covariance.ndim == 1:
         squares = np.einsum("ij,ij,j->i", inverse, inverse, covariance)
     else:
+        _require_covariance(covariance)
         squares = np.einsum("ij,ij->i", dtrmm(1.0, inverse, covariance, lower=1), inverse)
+        squares = np.maximum(squares, 0)  # below zero only by rounding
     if mean is not None:
         mean = np.asarray(mean, float)
         if mean.shape != (N,):
             raise ValueError(f"mean must have shape ({N},), got {mean.shape}: one value for each sample")
         squares = squares + students.coordinates(mean) ** 2
     return np.sqrt(np.cumsum(squares))
+
+
+def _require_covariance(matrix):
+    """A symmetric, positive semi-definite matrix, up to rounding: the limit's own is singular to it."""
+    largest = np.abs(matrix).max()
+    asymmetry = np.abs(matrix - matrix.T).max()
+    require("covariance", asymmetry, "be symmetric", lambda a: a <= 1e-10 * largest,
+            "that is its largest difference from its transpose; average the two")
+    if largest > 0 and dpotrf(matrix + 1e-10 * largest * np.eye(len(matrix)), lower=1)[1]:
+        raise ValueError(f"covariance must be positive semi-definite, got an eigenvalue below {-1e-10 * largest:.2g}: "
+                         "no targets have these variances and correlations")

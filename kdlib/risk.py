@@ -20,6 +20,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.sparse.linalg import eigsh
 
 from kdlib._checks import require, require_rows, require_vectors, require_whole
+from kdlib._jackknife import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
 
@@ -297,7 +298,7 @@ class PowerLaw(NamedTuple):
 
     def minus(self, other: "PowerLaw") -> tuple[float, float]:
         """Difference of two exponents, and its standard error if their runs are the same repetitions."""
-        return self.exponent - other.exponent, _jackknife(self.replicates - other.replicates)
+        return self.exponent - other.exponent, standard_error(self.replicates - other.replicates)
 
 
 def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"]) -> PowerLaw:
@@ -319,18 +320,15 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     if values.ndim != 2 or values.shape[1:] != n.shape or len(values) < 2 or len(np.unique(n)) < 2:
         raise ValueError("values must have a row for each of two or more runs and a column for each of two or more n, "
                          f"got shape {values.shape} for {n.size} n: repeat the experiment with other seeds")
-    runs = len(values)
-    means = np.vstack([values.mean(axis=0), (values.sum(axis=0) - values) / (runs - 1)])  # of all runs; without each
-    require("values", means, "have positive means, also without any one run", lambda v: v > 0,
-            "leave out sizes at which nothing was seen, or look harder")
     x = np.log(n) - np.log(n).mean()
-    exponent, *without = np.log(means) @ x / (x @ x)
-    return PowerLaw(exponent, _jackknife(without), np.array(without))
 
+    def exponent(means):
+        require("values", means, "have positive means, also without any one run", lambda v: v > 0,
+                "leave out sizes at which nothing was seen, or look harder")
+        return np.log(means) @ x / (x @ x)
 
-def _jackknife(replicates):
-    """Standard error of a statistic, from its values without each of the runs."""
-    return np.sqrt((len(replicates) - 1) * np.var(replicates))
+    value, replicates = with_replicates(exponent, values)
+    return PowerLaw(value, standard_error(replicates), replicates)
 
 
 def _folded(cosines):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import NESTED, ROUNDING
+from tolerances import ROUNDING, SLOPE, TRACE
 
 from kdlib import NestedStudents, data_inefficiency, effective_logit, fully_connected
-from kdlib.inefficiency import expected_norms
+from kdlib.inefficiency import expected_norms, jackknife
 from kdlib.tasks import flip_signs, sample_inputs
 
 network = fully_connected(3, width=1)
@@ -27,8 +27,8 @@ scales = np.array([0.5, 1.0, 7.0])[:, None]
 def test_a_power_law_has_its_exponent_at_every_size(beta, scale, window, expectation):
     found = data_inefficiency(scale * scales * n**beta, window=window, expectation=expectation)
     assert len(found.sizes)
-    assert found.values == pytest.approx(beta, abs=1e-9)
-    assert found.errors == pytest.approx(0, abs=1e-9)
+    assert found.values == pytest.approx(beta, abs=SLOPE)
+    assert found.errors == pytest.approx(0, abs=SLOPE)
 
 
 @pytest.mark.parametrize("window", [None, 1.35])
@@ -44,7 +44,7 @@ def test_without_a_window_it_is_equation_10():
     assert found.values == pytest.approx(n[:-1] * np.diff(logs), rel=1e-9)
 
 
-def test_the_window_is_a_mean_of_equation_10():
+def test_the_window_is_a_weighted_sum_of_equation_10():
     norms = np.random.default_rng(1).uniform(1, 2, (3, N))
     each = data_inefficiency(norms, window=None).values
     found = data_inefficiency(norms, [20], window=1.5).values
@@ -99,8 +99,36 @@ def test_what_tasks_share_cancels_in_their_difference():
     common = np.random.default_rng(5).lognormal(sigma=0.5, size=(10, N))
     found = data_inefficiency(np.stack([common, common * n**0.25], axis=2), [50])
     value, error = found.of(lambda values: values[0, 1] - values[0, 0])
-    assert value == pytest.approx(0.25, abs=0.2) and error < found.errors.min()
-    assert found.of(lambda values: values)[1] == pytest.approx(found.errors)
+    assert value == pytest.approx(0.25, abs=SLOPE) and error == pytest.approx(0, abs=SLOPE)
+    assert found.errors.min() > 0.1
+
+
+@pytest.mark.parametrize("large", [1e17, 1e300])
+def test_one_run_may_dwarf_all_others(large):
+    """Without it, the others count as if it had never been."""
+    norms = np.concatenate([scales * n**0.5, [large * n**0.75]])
+    found = data_inefficiency(norms, [50])
+    assert found.values == pytest.approx(0.75, abs=SLOPE)
+    assert found.replicates[:, 0] == pytest.approx([0.75, 0.75, 0.75, 0.5], abs=SLOPE)
+    assert found.errors == pytest.approx(np.sqrt(3 / 4 * (3 / 16**2 + 9 / 16**2)), abs=SLOPE)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    a, b = np.random.default_rng(6).uniform(1, 2, (2, 9, 5))
+    value, error = jackknife(lambda mean: mean, a)
+    assert value == pytest.approx(a.mean(axis=0), rel=ROUNDING)
+    assert error == pytest.approx(a.std(axis=0, ddof=1) / 3, rel=1e-12)
+    ratio, error = jackknife(lambda top, bottom: top / bottom, a, b)
+    assert ratio == pytest.approx(a.mean(axis=0) / b.mean(axis=0), rel=1e-12)
+    # To first order, a ratio of means errs like the mean of (a - ratio * b) / mean b.
+    spread = ((a - ratio * b) / b.mean(axis=0)).std(axis=0, ddof=1) / 3
+    assert error == pytest.approx(spread, rel=0.05)
+
+
+@pytest.mark.parametrize("runs", [([1.0],), ([1.0, 2.0], [1.0, 2.0, 3.0]), (2.0,)])
+def test_the_jackknife_needs_two_runs_and_as_many_of_each(runs):
+    with pytest.raises(ValueError, match="runs must have one row for each of two or more runs"):
+        jackknife(lambda *means: sum(means), *runs)
 
 
 # --- Exact expectations -------------------------------------------------------------------------
@@ -124,7 +152,17 @@ def test_expected_norms_are_traces(d):
             expected = np.trace(inverse @ full[:size, :size])
             if mu is not None:
                 expected += mu[:size] @ inverse @ mu[:size]
-            assert found[size - 1] ** 2 == pytest.approx(expected, rel=1e3 * NESTED)
+            assert found[size - 1] ** 2 == pytest.approx(expected, rel=TRACE)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_singular_covariance_is_one(d):
+    """A known target times a random factor; the limit's own covariance; none at all."""
+    students = students_in(d)
+    z = np.sin(students.x[:, 0])
+    assert expected_norms(students, covariance=np.outer(z, z)) == pytest.approx(students.weight_norms(z), rel=TRACE)
+    assert np.isfinite(expected_norms(students, covariance=network.nngp(students.x))).all()
+    assert not expected_norms(students, covariance=np.zeros((N, N))).any()
 
 
 def test_expected_norms_are_the_mean_over_draws():
@@ -181,6 +219,10 @@ def test_the_sign_is_the_limit_of_hard_labels():
     (np.ones((2, N)), {"sizes": [200], "window": None}, "but 200 reaches from 200 to 201"),
     (np.ones((2, N)), {"sizes": [1]}, "but 1 reaches from 0 to 2"),
     (np.ones((2, N)), {"sizes": [2.5]}, "sizes must be whole numbers from 1 up, got 2.5"),
+    (np.ones((2, N)), {"sizes": [[10, 20]]}, r"sizes must be a number or a list of some, got shape \(1, 2\)"),
+    (np.ones((2, N)), {"sizes": []}, r"sizes must be a number or a list of some, got shape \(0,\)"),
+    (np.ones((2, N)), {"window": [1.2, 1.5]}, r"window must be one number, got shape \(2,\): call once for each"),
+    (np.ones((2, 2)), {}, "norms must be of students enough for one window, got N = 2: draw more samples"),
 ])
 def test_bad_norms_and_settings_are_refused(norms, settings, message):
     with pytest.raises(ValueError, match=message):
@@ -191,6 +233,8 @@ def test_bad_norms_and_settings_are_refused(norms, settings, message):
     ({"covariance": np.eye(3)}, r"covariance must have shape \(5,\) or \(5, 5\), got \(3, 3\)"),
     ({"covariance": np.full(5, np.inf)}, "covariance must be finite, got inf"),
     ({"covariance": -np.ones(5)}, "variances must be at least 0, got -1"),
+    ({"covariance": np.triu(np.ones((5, 5)))}, "covariance must be symmetric, got 1: that is its largest difference"),
+    ({"covariance": 2 * np.ones((5, 5)) - np.eye(5)}, "covariance must be positive semi-definite, got an eigenvalue"),
     ({"mean": np.ones(4)}, r"mean must have shape \(5,\), got \(4,\)"),
     ({"mean": np.full(5, np.nan)}, "delta_z must be finite, got nan"),
 ])

@@ -1,0 +1,59 @@
+r"""The jackknife: standard errors of functions of a mean over runs, from the function without each of the runs.
+
+.. math:: \text{error}^2 = \frac{R-1}{R} \sum_{r=1}^R (s_{-r} - \bar s)^2,
+
+where :math:`s_{-r} = s(\text{mean of the other runs})` and :math:`\bar s` is the mean of these.
+
+Source: B. Efron and C. Stein, *The Jackknife Estimate of Variance*, The Annals of Statistics 9, 1981.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+
+def jackknife(statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> tuple:
+    """A function of means over runs, and its standard error.
+
+    Args:
+        statistic: takes the mean over the runs of each of the arrays that follow.
+        runs: one row for each run; a row of one array belongs to the same run as that row of another.
+
+    Raises:
+        ValueError: fewer than two runs, or arrays with different numbers of them.
+
+    >>> value, error = jackknife(lambda a, b: a / b, [1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
+    >>> print(f"{value:.3f} ± {error:.3f}")  # of a mean: its spread / sqrt(runs)
+    1.000 ± 0.289
+    """
+    runs = [np.asarray(values, float) for values in runs]
+    counts = sorted({len(values) if values.ndim else 0 for values in runs})
+    if len(counts) != 1 or counts[0] < 2:
+        raise ValueError(f"runs must have one row for each of two or more runs, got {counts}: "
+                         "one run alone has no standard error")
+    value, replicates = with_replicates(statistic, *runs)
+    return value, standard_error(replicates)
+
+
+def with_replicates(statistic, *runs):
+    """A function of means over runs, and the same without run 1, without run 2, ..."""
+    value = statistic(*(np.sum(values / len(values), axis=0) for values in runs))
+    return value, np.stack([statistic(*means) for means in zip(*map(_means_without_each, runs), strict=True)])
+
+
+def standard_error(replicates):
+    """Of a function whose values without each of the runs are these."""
+    return np.sqrt((len(replicates) - 1) * np.var(replicates, axis=0))
+
+
+def _means_without_each(values):
+    """For every run, the mean of the others, added up from both ends.
+
+    Subtracting a run from the sum of all would leave nothing of the others where it dwarfs them.
+    """
+    shares = values / (len(values) - 1)
+    means = np.zeros_like(shares)
+    means[1:] += np.cumsum(shares[:-1], axis=0)
+    means[:-1] += np.cumsum(shares[:0:-1], axis=0)[::-1]
+    return means
