@@ -8,15 +8,18 @@ import base64
 import os
 import re
 import shutil
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 from threading import Thread
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+import nbformat
 import numpy as np
 import plotly.offline
 import pytest
@@ -25,6 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 from tolerances import BROWSER, ROUNDING
 
 from kdlib import effective_logit, split_threshold
+from kdlib.claims import CLAIMS, VERDICTS, read_ledger
 from kdlib.explorers import EffectiveLogitExplorer, InefficiencyExplorer, RiskExplorer, StudentExplorer
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
@@ -115,6 +119,55 @@ def settle(page):
 
 
 # --- Every page ---------------------------------------------------------------------------------
+
+
+class Anchors(HTMLParser):
+    """What a page can be linked by, and what it links to within the site."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.targets, self.links = {""}, set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.targets.add(attributes.get("id"))
+        if tag == "a" and (href := attributes.get("href")) and not urlsplit(href).scheme:
+            self.links.add(href)
+
+
+def test_internal_links_lead_somewhere(on_disk):
+    pages = {path: Anchors(path.read_text()) for path in HTML.rglob("*.html")}
+    broken = set()
+    for path, page in pages.items():
+        for href in page.links:
+            link = urlsplit(href)
+            target = (path.parent / unquote(link.path)).resolve() if link.path else path
+            fragment = unquote(link.fragment)
+            if not target.exists() or (target in pages and fragment not in pages[target].targets):
+                broken.add(f"{path.relative_to(HTML)}: {href}")
+    assert not broken
+
+
+def test_every_claim_has_a_verdict_or_is_open(on_disk):
+    """On the page of claims each has one row; the open ones are those that no notebook prints a verdict of."""
+    html = (HTML / "book/claims.html").read_text()
+    verdicts = {}
+    for path in ROOT.glob("book/*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.source == "claims":
+                found = read_ledger(cell.outputs[0].data["text/plain"])
+                assert found and not found.keys() & verdicts, f"{path.name} measures a claim again"
+                verdicts |= {claim: verdict for claim, (verdict, _) in found.items()}
+    rows = re.findall(r'<tr id="claim-([\d-]+)">(.*?)</tr>', html, re.DOTALL)
+    assert sorted(claim.replace("-", ".") for claim, _ in rows) == sorted(CLAIMS)
+    shown = {claim.replace("-", "."): re.search(r"<b>([a-z ]+)</b></a>", row) for claim, row in rows}
+    assert {claim: found[1] for claim, found in shown.items() if found} == verdicts
+
+    counts = Counter(verdicts.values()) | {"open": len(CLAIMS) - len(verdicts)}
+    total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text())[1]
+    assert [int(n.replace("–", "0")) for n in re.findall(r"<td>(.*?)</td>", total)] == [
+        counts[verdict] for verdict in (*VERDICTS, "open")]
 
 
 @pytest.mark.parametrize("path", PAGES)
