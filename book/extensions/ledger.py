@@ -83,7 +83,8 @@ class FillIn(SphinxPostTransform):
     def measured(self, of):
         claim, _, condition = of.partition(" | ")
         home = self.home(claim)
-        return nodes.Text(self.found[home][claim][1][condition or "as stated"] if home else "not measured yet")
+        number = self.found[home][claim][1][condition or "as stated"] if home else "not measured yet"
+        return nodes.Text(re.sub(r"^-", "−", number))
 
     def claims(self, verdict):
         counts = Counter(map(self.verdict_of, CLAIMS))
@@ -119,7 +120,7 @@ class FillIn(SphinxPostTransform):
         rows = []
         for docname, found in sorted(self.found.items()):
             count = Counter(verdict for verdict, _ in found.values())
-            title = escape(self.env.titles[docname].astext())
+            title = escape(self.env.titles[docname].astext().partition(":")[0])
             link = f'<a href="{self.uri(docname, "claims-checked")}">{title}</a>'
             rows.append(counts(link, [count[verdict] for verdict in VERDICTS] + [0]))
         total = Counter(map(self.verdict_of, CLAIMS))
