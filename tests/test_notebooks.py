@@ -26,6 +26,7 @@ OTHER = {
     "03_transfer_risk": {"d": 3, "T": 2},
     "04_data_inefficiency": {"depth": 2, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
+    "tutorial": {"n": 200, "T": 2},
 }
 REFUSED = {
     "02_problem_setup": {
@@ -56,6 +57,11 @@ REFUSED = {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
         "at rho = 0 no finite target exists": {"rho": 0},
+    },
+    "tutorial": {
+        "n must lie in 50..1000, got 20": {"n": 20},
+        "T must be positive and finite, got 0": {"T": 0},
+        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
 }
 
