@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
@@ -223,6 +224,18 @@ def test_search_finds_the_threshold(browser, served):
 def test_vendored_plotly_is_the_one_python_writes_for():
     start = (ROOT / "book/vendor/plotly/plotly-basic.min.js").read_text()[:200]
     assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
+
+
+def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):
+    tables = re.findall(r'<table class="claims settings">.*?</table>', (HTML / "book/appendix_s4.html").read_text(),
+                        re.DOTALL)
+    for path in ROOT.glob("book/*.ipynb"):
+        [cell] = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+        table = next(table for table in tables if f'href="{path.stem}.html"' in table)
+        rows = re.findall(r"<tr><th[^>]*><code>(\w+)</code></th><td><code>(.*?)</code></td><td>(.+?)</td>", table)
+        expected = re.findall(r"^(\w+) = (.*?)  # (.*)$", cell.source, re.MULTILINE)
+        assert [(name, unescape(value), unescape(comment)) for name, value, comment in rows] == [
+            (name, value.replace('"', "'"), comment) for name, value, comment in expected]
 
 
 # --- The explorers ------------------------------------------------------------------------------
