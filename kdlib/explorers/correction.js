@@ -1,6 +1,6 @@
 // The correction explorer: a teacher that errs in the plane, its student, and what hard labels do about it.
 
-const SIDE = 33; // points of the map's grid on each side of [-1, 1]^2
+const SIDE = 37; // points of the map's grid on each side of [-1, 1]^2
 const PLACE = Array.from({ length: SIDE }, (_, i) => (2 * i) / (SIDE - 1) - 1);
 const SIZES = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 const EPOCHS = Array.from({ length: 11 }, (_, i) => 2 ** (4 + i));
@@ -21,12 +21,21 @@ export function experiment({ network, x, z_g, z_t, truth, teachers }) {
   const y = z_g.map((z) => (z > 0 ? 1 : 0));
   const [g, t] = [students.coordinates(z_g), z_t.map(students.coordinates)];
 
-  // Share of the map with the wrong sign: along the rows of its grid, of which the first and the last count half.
+  // Share of the map with the wrong sign. A square of the grid that a boundary may cross is crossed by four lines.
   const error = (z) => {
     let sum = 0;
-    for (let j = 0; j < SIDE; j++)
-      for (let i = 1, k = j * SIDE + 1; i < SIDE; i++, k++)
-        sum += (j % (SIDE - 1) ? 1 : 0.5) * apart(truth[k - 1], truth[k], z[k - 1], z[k]);
+    for (let k = 0; k + SIDE < z.length; k++) {
+      if (k % SIDE === SIDE - 1) continue;
+      const corners = [k, k + 1, k + SIDE, k + SIDE + 1];
+      const positive = (z) => (z[corners[0]] > 0) + (z[corners[1]] > 0) + (z[corners[2]] > 0) + (z[corners[3]] > 0);
+      const [ours, theirs] = [positive(z), positive(truth)];
+      if (ours % 4 === 0 && theirs % 4 === 0) sum += ours !== theirs;
+      else
+        for (const up of [0.125, 0.375, 0.625, 0.875]) {
+          const on = (z, k) => (1 - up) * z[k] + up * z[k + SIDE];
+          sum += apart(on(truth, k), on(truth, k + 1), on(z, k), on(z, k + 1)) / 4;
+        }
+    }
     return sum / (SIDE - 1) ** 2;
   };
 
@@ -64,7 +73,7 @@ export function experiment({ network, x, z_g, z_t, truth, teachers }) {
  * Outlines of {z > 0} on the map, as closed loops of points [column, row], by marching squares. A rim of barely
  * negative values outside the map closes them.
  */
-function outlines(z) {
+export function outlines(z) {
   const W = SIDE + 2;
   const at = (i, j) => (i > 0 && j > 0 && i <= SIDE && j <= SIDE ? z[(j - 1) * SIDE + i - 1] : -1e-12);
   // Around each square, anticlockwise: where the sign turns from + to - a line begins, and it ends where + begins. An
@@ -114,22 +123,20 @@ function inWords(rho, { error, errors }, cosine) {
   if (rho === 0)
     return "ρ = 0: hard labels alone. Their targets lie at ±∞; drawn is the limit, the student of the labels’ signs. "
       + (error < errors.at(-1) ? "It errs less than the teacher’s copy." : "It errs more than the teacher’s copy.");
-  const helps = cosine > 0;
-  const turn = Number.isFinite(cosine)
-    ? `The projection is ${helps ? "positive" : "negative"}: a little hard label turns the student ${helps ? "towards" : "away from"} `
-      + "the truth."
-    : "The first hard labels pull beyond all measure.";
+  const turn = !Number.isFinite(cosine) ? "The first hard labels pull beyond all measure."
+    : Math.abs(cosine) < 0.01 ? "The projection is nearly zero: a little hard label hardly turns the student."
+      : cosine > 0 ? "The projection is positive: a little hard label turns the student towards the truth."
+        : "The projection is negative: a little hard label turns the student away from the truth.";
   if (rho === 1) {
     const best = errors.indexOf(Math.min(...errors));
     return `${turn} ρ = 1: the teacher alone, mistakes included. ${RATIOS[best] === 1
       ? "No other soft ratio does better." : `The error is least near ρ = ${RATIOS[best]}.`}`;
   }
-  const change = error - errors.at(-1);
   const [from, to] = [errors.at(-1), error].map(percent);
-  if (from === to) return `${turn} Yet the error at this ρ is still that of pure soft labels, ${to}.`;
-  const agrees = change < 0 === helps;
-  return `${turn} ${agrees ? "And the error" : "Yet the error"}, ${from} with soft labels alone, ${change < 0 ? "falls" : "rises"}${
-    agrees ? " too" : ""}: ${to} at this ρ.`;
+  if (from === to) return `${turn} The error at this ρ is still that of soft labels alone, ${to}.`;
+  const falls = error < errors.at(-1);
+  const start = !(Math.abs(cosine) >= 0.01) ? "The error" : falls === cosine > 0 ? "And the error" : "Yet the error";
+  return `${turn} ${start}, ${from} with soft labels alone, ${falls ? "falls" : "rises"}: ${to} at this ρ.`;
 }
 
 function build({ host, id, model, change }) {
@@ -138,12 +145,14 @@ function build({ host, id, model, change }) {
     <div class="kd-charts">
       ${canvas(id, "errors", "kd-drag")}
       ${canvas(id, "projections", "kd-drag")}
+      <p class="kd-legend" aria-hidden="true">
+        <span class="kd-right">this <i>n</i></span><span class="kd-beside">other <i>n</i></span>
+        <span class="kd-split">teacher beats hard labels</span></p>
     </div>
     <p class="kd-legend" aria-hidden="true">
-      <span class="kd-truth">the truth</span><span class="kd-teacher">the teacher</span>
-      <span class="kd-fit">the student</span><span class="kd-error">student wrong</span>
-      <span class="kd-dot kd-one">class 1</span><span class="kd-dot kd-zero">class 0</span>
-      <span class="kd-dot kd-wrong">teacher wrong</span></p>
+      <span class="kd-truth">truth</span><span class="kd-teacher">teacher</span>
+      <span class="kd-fit">student</span><span class="kd-error">student wrong</span>
+      <span class="kd-dot kd-both">classes 1, 0</span><span class="kd-dot kd-both kd-wrong">teacher wrong</span></p>
     ${sliders(id, CONTROLS)}
     <dl class="kd-readout">
       <div class="kd-fit"><dt>student’s error</dt><dd data-read="student"></dd></div>
@@ -173,7 +182,7 @@ function build({ host, id, model, change }) {
   const guides = [side, below].map(({ layer }) => layer("line", "kd-guide"));
   const here = [side.layer("circle", "kd-fit"), below.layer("circle", "kd-right")];
   const names = below.layer("g", "kd-names");
-  let frame, sideFrame, belowFrame, reach, known, truth;
+  let frame, sideFrame, belowFrame, reach, lowest, known, truth;
 
   const size = (svg) => Math.max(svg.getBoundingClientRect().width, 180);
   const inside = (loops) => loops.map((loop) => `${line(loop.map(([i]) => i), loop.map(([, j]) => j), {
@@ -186,25 +195,30 @@ function build({ host, id, model, change }) {
     });
     truth = inside(outlines(task.truth));
     layers.truth.setAttribute("d", truth);
-    belowFrame = below.axis({
-      width: size(charts[1]), height: 194, left: 50,
-      x: { range: [13, 20000], log: true, ticks: [16, 64, 256, 1024, 4096, 16384], title: "teacher’s epochs" },
-      y: { range: [-0.25, 0.65], ticks: [-0.2, 0, 0.2, 0.4, 0.6], title: "projection, cos" },
-    });
-    reach = undefined;
+    reach = lowest = undefined;
   }
 
-  /** Errors up to a round number. It stands still while rho moves. */
-  function scale(errors) {
+  /** Errors up to a round number, and projections from one on. Both stand still while rho moves. */
+  function scale(errors, cosines) {
     const most = 107 * Math.max(...errors);
-    const needed = [4, 6, 8, 12, 16, 20, 30, 40, 60].find((most_shown) => most_shown >= most) ?? 100;
-    if (needed === reach) return;
-    reach = needed;
-    sideFrame = side.axis({
-      width: size(charts[0]), height: 194, left: 50,
-      x: { range: [0, 1], ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], title: "soft ratio ρ" },
-      y: { range: [0, reach], ticks: [0, 1, 2, 3, 4].map((k) => (k * reach) / 4), title: "error in %" },
-    });
+    const needed = [4, 6, 8, 12, 16, 20, 30, 40, 60].find((round) => round >= most) ?? 100;
+    if (needed !== reach) {
+      reach = needed;
+      sideFrame = side.axis({
+        width: size(charts[0]), height: 178, left: 56,
+        x: { range: [0, 1], ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], title: "soft ratio ρ" },
+        y: { range: [0, reach], ticks: [0, 1, 2, 3, 4].map((k) => (k * reach) / 4), title: "error in %" },
+      });
+    }
+    const low = Math.min(...cosines) < -0.2 ? -1 : -0.2; // low temperatures only
+    if (low !== lowest) {
+      lowest = low;
+      belowFrame = below.axis({
+        width: size(charts[1]), height: 178, left: 56,
+        x: { range: [6, 30000], log: true, ticks: [16, 64, 256, 1024, 4096, 16384], title: "teacher’s epochs" },
+        y: { range: [low, 0.5], ticks: low < -0.5 ? [-1, -0.5, 0, 0.5] : [-0.2, 0, 0.2, 0.4], title: "projection, cos" },
+      });
+    }
   }
 
   /** The map: boundaries, where the student errs, and the samples. Returns how many wrong ones are corrected. */
@@ -229,11 +243,11 @@ function build({ host, id, model, change }) {
   }
 
   function drawCharts(now, rho, n, epoch, error) {
-    scale([...now.errors, now.wrong[EPOCHS.indexOf(epoch)]]);
+    const cosines = (n) => now.projections.map((all) => all[n - 1].cosine);
+    scale([...now.errors, now.wrong[EPOCHS.indexOf(epoch)]], [n, ...BESIDE].flatMap(cosines));
     const wrong = 100 * now.wrong[EPOCHS.indexOf(epoch)];
     level.setAttribute("d", line([0, 1], [wrong, wrong], sideFrame));
     curve.setAttribute("d", line(RATIOS, now.errors.map((v) => 100 * v), sideFrame));
-    const cosines = (n) => now.projections.map((all) => all[n - 1].cosine);
     const path = (values) => (values.every(Number.isFinite) ? line(EPOCHS, values, belowFrame) : "");
     projection.setAttribute("d", path(cosines(n)));
     BESIDE.forEach((n, i) => beside[i].setAttribute("d", path(cosines(n))));
@@ -241,7 +255,7 @@ function build({ host, id, model, change }) {
     BESIDE.forEach((n) => {
       const [first] = cosines(n);
       if (!Number.isFinite(first)) return;
-      const label = svgNode("text", { x: belowFrame.x(16) + 4, y: belowFrame.y(first) - 4 });
+      const label = svgNode("text", { x: belowFrame.x(16) - 4, y: belowFrame.y(first) + 4, "text-anchor": "end" });
       names.appendChild(label).textContent = n;
     });
     // Epochs from which on the teacher errs less than the student of hard labels; halfway between those that are drawn.
@@ -272,7 +286,8 @@ function build({ host, id, model, change }) {
     const shown = {
       student: percent(error), soft: percent(known.errors.at(-1)), hard: percent(known.errors[0]),
       teacher: percent(known.wrong[e]), corrected: `${corrected} of ${wrong}`,
-      derivative: Number.isFinite(derivative) ? signed(derivative) : "–",
+      derivative: !Number.isFinite(derivative) ? "–" : Math.abs(derivative) < 1000 ? signed(derivative)
+        : derivative.toExponential(1).replace("-", "−").replace("+", ""),
     };
     tell(shown, inWords(rho, { error, errors: known.errors }, cosine));
     describe(map, `Class boundaries in the plane, at rho = ${rho} and T = ${T}: the truth’s, that of a teacher stopped after `
