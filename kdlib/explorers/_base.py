@@ -63,7 +63,7 @@ class Explorer(anywidget.AnyWidget):
     def static_html(self):
         """The explorer as a fragment of a page that has no kernel and makes no request."""
         name = f"kd-explorer-{next(_number)}"
-        state = json.dumps(self.trait_values(page=True))
+        state = json.dumps(self.trait_values(page=True), separators=(",", ":"))
         return (
             f"<style>{self._css}</style>\n"
             f'<div class="kd-explorer kd-{self._kind}" id="{name}"></div>\n'

@@ -77,7 +77,8 @@ export function outlines(z) {
   const W = SIDE + 2;
   const at = (i, j) => (i > 0 && j > 0 && i <= SIDE && j <= SIDE ? z[(j - 1) * SIDE + i - 1] : -1e-12);
   // Around each square, anticlockwise: where the sign turns from + to - a line begins, and it ends where + begins. An
-  // edge is 2 k if it leads right from corner k, 2 k + 1 if it leads up; its line begins in the one square and ends in the other.
+  // edge is 2 k if it leads right from corner k, 2 k + 1 if it leads up. Where one square's line ends, the next one's
+  // begins.
   const next = new Map();
   for (let j = 0; j + 1 < W; j++)
     for (let i = 0; i + 1 < W; i++) {
@@ -128,9 +129,9 @@ function inWords(rho, { error, errors }, cosine) {
       : cosine > 0 ? "The projection is positive: a little hard label turns the student towards the truth."
         : "The projection is negative: a little hard label turns the student away from the truth.";
   if (rho === 1) {
-    const best = errors.indexOf(Math.min(...errors));
-    return `${turn} ρ = 1: the teacher alone, mistakes included. ${RATIOS[best] === 1
-      ? "No other soft ratio does better." : `The error is least near ρ = ${RATIOS[best]}.`}`;
+    const best = RATIOS[errors.indexOf(Math.min(...errors))];
+    const where = best === 1 ? "No other soft ratio does better." : `The error is least near ρ = ${best}.`;
+    return `${turn} ρ = 1: the teacher alone, mistakes included. ${where}`;
   }
   const [from, to] = [errors.at(-1), error].map(percent);
   if (from === to) return `${turn} The error at this ρ is still that of soft labels alone, ${to}.`;
@@ -287,15 +288,15 @@ function build({ host, id, model, change }) {
       student: percent(error), soft: percent(known.errors.at(-1)), hard: percent(known.errors[0]),
       teacher: percent(known.wrong[e]), corrected: `${corrected} of ${wrong}`,
       derivative: !Number.isFinite(derivative) ? "–" : Math.abs(derivative) < 1000 ? signed(derivative)
-        : derivative.toExponential(1).replace("-", "−").replace("+", ""),
+        : `${derivative > 0 ? "+" : "−"}${Math.abs(derivative).toExponential(1).replace("e+", "e")}`,
     };
     tell(shown, inWords(rho, { error, errors: known.errors }, cosine));
-    describe(map, `Class boundaries in the plane, at rho = ${rho} and T = ${T}: the truth’s, that of a teacher stopped after `
-      + `${epoch} epochs, wrong on ${shown.teacher} of the square, and that of its student of ${n} samples, wrong on `
+    describe(map, `Class boundaries in the plane, at rho = ${rho} and T = ${T}: the truth’s, that of a teacher stopped `
+      + `after ${epoch} epochs, wrong on ${shown.teacher} of the square, and that of its student of ${n} samples, wrong on `
       + `${shown.student}.`);
-    describe(charts[0], `The student’s error against rho: ${shown.hard} at 0, ${shown.student} at ${rho}, ${shown.soft} at 1; `
-      + `least, ${percent(Math.min(...known.errors))}, near ${RATIOS[known.errors.indexOf(Math.min(...known.errors))]}. The `
-      + `teacher’s is ${shown.teacher}.`);
+    const least = Math.min(...known.errors);
+    describe(charts[0], `The student’s error against rho: ${shown.hard} at 0, ${shown.student} at ${rho}, ${shown.soft} `
+      + `at 1; least, ${percent(least)}, near ${RATIOS[known.errors.indexOf(least)]}. The teacher’s is ${shown.teacher}.`);
     describe(charts[1], `Theorem 2’s projection, as a cosine, against the teacher’s epochs, for ${n} samples: `
       + `${known.projections.map((all) => show(all[n - 1].cosine)).join(", ")}. ${first < 0
         ? "The teacher never errs less than the student of hard labels."

@@ -32,14 +32,14 @@ def _task():
     x_t = sample_inputs(of_teacher, 384, 2, distribution="uniform")
     x = np.round(sample_inputs(of_samples, SIZES[-1], 2, distribution="uniform"), 4)
     teacher = train_kernel_teacher(x_t, labels(truth(x_t)), NETWORK.ntk, epochs=EPOCHS)
-    rounded = lambda z: np.round(np.asarray(z), 3).tolist()
+    rounded = lambda z, digits=3: np.round(np.asarray(z), digits).tolist()
     return {
         "network": {"depth": NETWORK.depth, "sigma_w": NETWORK.sigma_w, "sigma_b": NETWORK.sigma_b, "d": 2},
         "x": x.ravel().tolist(),
         "epochs": EPOCHS,
         # Logits at the samples, and on the map.
         "z_g": rounded(truth(x)), "truth": rounded(truth(GRID)),
-        "z_t": rounded(teacher.logits(x)), "teachers": rounded(teacher.logits(GRID)),
+        "z_t": rounded(teacher.logits(x)), "teachers": rounded(teacher.logits(GRID), 2),
     }
 
 
