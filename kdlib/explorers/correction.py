@@ -106,9 +106,9 @@ class CorrectionExplorer(Explorer):
         across, up = lambda x: 170 + 150 * x, lambda y: 170 - 150 * y
         along, above = lambda rho: 370 + 210 * rho, lambda error: 300 - 280 * error / reach
 
-        def dots(z, r, style):
+        def dots(z, r):
             points = crossings(z.reshape(SIDE, SIDE))
-            return "".join(f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="{r}" {style}/>' for x, y in points)
+            return "".join(f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="{r}"/>' for x, y in points)
 
         return (
             '<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Left, class boundaries in the plane: '
@@ -116,8 +116,8 @@ class CorrectionExplorer(Explorer):
             f'of {self.n} samples (green), at rho = {self.rho:g} and T = {self.T:g}. Right, the student’s error '
             f'against rho: {100 * errors[0]:.1f} % at this one; dotted, the teacher’s, {100 * wrong:.1f} %.">'
             '<path d="M20 20H320V320H20ZM370 20V300H580" fill="none" stroke="currentColor" opacity=".5"/>'
-            + dots(truth, 5, 'fill="currentColor" opacity=".35"') + dots(z[0], 2.5, 'fill="#2f9a72"')
-            + dots(teacher, 1.2, 'fill="currentColor"')
+            f'<g fill="currentColor" opacity=".35">{dots(truth, 5)}</g><g fill="#2f9a72">{dots(z[0], 2.5)}</g>'
+            f'<g fill="currentColor">{dots(teacher, 1.2)}</g>'
             + polyline(along(ratios), above(errors[1:]), 'stroke="#2f9a72" stroke-width="2.5"')
             + polyline(along(ratios[[0, -1]]), above(np.full(2, wrong)), 'stroke="currentColor" stroke-dasharray="2 4"')
             + f'<circle cx="{along(self.rho):.1f}" cy="{above(errors[0]):.1f}" r="4.5" fill="#2f9a72"/>'
