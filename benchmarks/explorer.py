@@ -6,7 +6,7 @@ Every tick solves Eq. 3 afresh and redraws. Next to it, what a reader would othe
 redrawing the same two curves, of 161 points each and computed beforehand, which favours the peer.
 The student's ticks solve for 200 samples and all sizes; a draw that is seen for the first time costs
 the kernel and its factorisation too. The inefficiency's solve for 16 runs of 128 samples, the correction's for 256
-samples at twenty soft ratios, on a map of 37 x 37 points.
+samples at 17 soft ratios, on a map of 37 x 37 points.
 Promise: a tick takes at most 4 ms, and of the other explorers' sliders at most 16 ms, the time of one frame.
 """
 

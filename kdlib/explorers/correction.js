@@ -4,7 +4,7 @@ const SIDE = 37; // points of the map's grid on each side of [-1, 1]^2
 const PLACE = Array.from({ length: SIDE }, (_, i) => (2 * i) / (SIDE - 1) - 1);
 const SIZES = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 const EPOCHS = Array.from({ length: 11 }, (_, i) => 2 ** (4 + i));
-const RATIOS = [0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 0.99, 1];
+const RATIOS = [0, 0.01, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1];
 const BESIDE = [16, 64, 256]; // sizes whose projections are drawn beside that of n
 
 const CONTROLS = [
