@@ -71,8 +71,8 @@ def data_inefficiency(
               = \frac{\ln E \|\Delta\hat w_b\|_2 - \ln E \|\Delta\hat w_a\|_2}{\ln b - \ln a}.
 
     That divisor makes it the slope of the chord: a power law :math:`E \|\Delta\hat w_n\|_2 = c\, n^\beta` gives
-    exactly :math:`\beta`, whatever the scale c. Being free of scale, it also has a meaning in the limit rho = 0, where targets are
-    infinite: use their direction, ``2 * y_g - 1``.
+    exactly :math:`\beta`, whatever the scale c. Being free of scale, it also has a meaning in the limit rho = 0, where
+    targets are infinite: use their direction, ``2 * y_g - 1``.
 
     Args:
         norms: weight norms, positive, one row for each run; further axes are further tasks on the same samples.
@@ -200,6 +200,8 @@ def _require_covariance(matrix):
     asymmetry = np.abs(matrix - matrix.T).max()
     require("covariance", asymmetry, "be symmetric", lambda a: a <= 1e-10 * largest,
             "that is its largest difference from its transpose; average the two")
-    if largest > 0 and dpotrf(matrix + 1e-10 * largest * np.eye(len(matrix)), lower=1)[1]:
+    shifted = matrix.copy()
+    shifted[np.diag_indices(len(matrix))] += 1e-10 * largest
+    if largest > 0 and dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1]:
         raise ValueError(f"covariance must be positive semi-definite, got an eigenvalue below {-1e-10 * largest:.2g}: "
                          "no targets have these variances and correlations")

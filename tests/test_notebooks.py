@@ -25,7 +25,7 @@ QUICK = {
 OTHER = {
     "02_problem_setup": {"rho": 0.3, "T": 2},
     "03_transfer_risk": {"d": 3, "T": 2},
-    "04_data_inefficiency": {"depth": 2, "T": 2},
+    "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
 }
@@ -46,10 +46,11 @@ REFUSED = {
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
     "04_data_inefficiency": {
-        "runs must be at least 3, got 2": {"runs": 2},
-        "n_max must be at least 100, got 50": {"n_max": 50},
-        "d must be at least 1 with relu, got 0": {"d": 0},
-        "d must be at least 5 with erf, got 2": {"activation": "erf"},
+        "runs must be a whole number from 3 up, got 2": {"runs": 2},
+        "runs must be a whole number from 3 up, got 4.5": {"runs": 4.5},
+        "n_max must be a whole number from 100 up, got 50": {"n_max": 50},
+        "d must be a whole number from 1 up, got 0": {"d": 0},
+        "d must be a whole number from 5 up, got 2": {"activation": "erf"},
         "activation must be one of relu, erf, gelu, got 'tanh'": {"activation": "tanh"},
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
         "T must be positive and finite, got 0": {"T": 0},
