@@ -5,7 +5,8 @@
 Every tick solves Eq. 3 afresh and redraws. Next to it, what a reader would otherwise get: plotly
 redrawing the same two curves, of 161 points each and computed beforehand, which favours the peer.
 The student's ticks solve for 200 samples and all sizes; a draw that is seen for the first time costs
-the kernel and its factorisation too. The inefficiency's solve for 16 runs of 128 samples.
+the kernel and its factorisation too. The inefficiency's solve for 16 runs of 128 samples, the correction's for 256
+samples at 17 soft ratios, on a map of 37 x 37 points.
 Promise: a tick takes at most 4 ms, and of the other explorers' sliders at most 16 ms, the time of one frame.
 """
 
@@ -21,7 +22,8 @@ from playwright.sync_api import sync_playwright
 from kdlib import effective_logit
 
 PAGES = Path(__file__).parents[1] / "_build/html/book"
-PAGE, INEFFICIENCY = PAGES / "02_problem_setup.html", PAGES / "04_data_inefficiency.html"
+PAGE = PAGES / "02_problem_setup.html"
+INEFFICIENCY, CORRECTION = PAGES / "04_data_inefficiency.html", PAGES / "05_imperfect_teacher.html"
 TICKS = 60
 
 # All loops end each tick by asking for a size, which makes the browser lay out what was drawn.
@@ -85,10 +87,17 @@ def main():
             **{name: ticks(".kd-inefficiency", name, list(range(stops)))
                for name, stops in (("q", 6), ("epoch", 6), ("p_flip", 9), ("n", TICKS))},
         }
+        page.goto(f"{CORRECTION.as_uri()}#c.n=256")
+        page.locator(".kd-figure svg.main-svg .trace").first.wait_for(state="attached")
+        correction = {
+            "rho": ticks(".kd-correction", "rho", rho.tolist()),
+            "T": ticks(".kd-correction", "T", np.linspace(-1, 1.3, 47).tolist()),
+            **{name: ticks(".kd-correction", name, list(range(11))) for name in ("epoch", "n")},
+        }
     print(f"explorer, one tick of a slider (median of {TICKS})\n")
     print(f"  solve, draw and lay out          {ours:5.1f} ms")
     print(f"  Plotly.react, curves given       {plotly:5.1f} ms  ({plotly / ours:.0f}x)")
-    for explorer, sliders in (("student", student), ("inefficiency", inefficiency)):
+    for explorer, sliders in (("student", student), ("inefficiency", inefficiency), ("correction", correction)):
         print(f"\n{explorer}, one tick (median, and the slowest of ten)\n")
         for name, times in sliders.items():
             print(f"  {name:<32} {median(times):5.1f} ms  {np.quantile(times, 0.9):5.1f} ms")

@@ -8,7 +8,8 @@ from html import escape
 HOLDS = "holds"
 CONDITIONAL = "holds under a condition"
 FAILS = "does not hold as stated"
-VERDICTS = HOLDS, CONDITIONAL, FAILS
+UNDECIDED = "undecided"
+VERDICTS = HOLDS, CONDITIONAL, FAILS, UNDECIDED
 
 # What the paper asserts, in our words: id -> (where, claim). One that no chapter has measured yet is open.
 CLAIMS = {
@@ -41,13 +42,14 @@ CLAIMS = {
     "4.5": ("Fig. 3 right", "For noise, I(n) is constant, about 0.8: the weights do not converge."),
     "4.6": ("Fig. 3", "The zero function is so easy that its weight change can be neglected."),
     "4.7": ("Fig. 4 left", "A teacher's scale and detail grow as it trains; low frequencies come first."),
-    "4.8": ("Fig. 4 middle", "A teacher stopped earlier has a lower I(n), and loses detail at the boundary."),
+    "4.8": ("Fig. 4 middle", "A teacher stopped earlier has a lower I(n)."),
     "4.9": ("Fig. 4 right", "Lowering rho turns a falling I(n) into a constant of about 0.5."),
     "4.10": ("Sec. 4.2", "That constant is below the one of random labels."),
     "4.11": ("Sec. 4.2", "Label smoothing ends at z = ±log(2/epsilon - 1), of the label's sign."),
     "4.12": ("Fig. 4 left", "The effective logit is about sgn(z_t) max(t, |z_t|), with t the split threshold."),
     "4.13": ("Sec. 4.2", "As rho tends to 0, distillation tends to label smoothing: z_eff to ±t."),
     "4.14": ("Sec. 4.2", "Label smoothing is not an easy task."),
+    "4.15": ("Sec. 4.2", "Stopping the teacher earlier costs detail at the boundary between classes."),
     "5.1": ("Fig. 5 left", "With an imperfect teacher, pure soft distillation is not optimal (synthetic task)."),
     "5.2": ("Fig. 5 middle", "The same for a practical network and data set (ResNet on CIFAR-10)."),
     "5.3": ("Sec. 5", "Where the teacher is wrong, hard labels move the student's logit towards the right side."),
@@ -70,18 +72,18 @@ class _Entry:
     results: dict = field(default_factory=dict)  # condition or None -> (value, error)
     remark: str = ""
 
-    def passes(self, condition):
-        """Whether the criterion is met by the value and by both ends of its two-error interval."""
+    def outcomes(self, condition):
+        """Whether the criterion is met by the value, and by the ends of its two-error interval."""
         value, error = self.results[condition]
-        return all(bool(self.met(v)) for v in (value - 2 * error, value, value + 2 * error))
+        return [bool(self.met(v)) for v in (value - 2 * error, value, value + 2 * error)]
 
     @property
     def verdict(self):
-        if self.passes(None):
+        if all(self.outcomes(None)):
             return HOLDS
-        if self.condition and self.passes(self.condition):
+        if self.condition and all(self.outcomes(self.condition)):
             return CONDITIONAL
-        return FAILS
+        return UNDECIDED if any(self.outcomes(None)) else FAILS
 
 
 class Ledger:
@@ -90,7 +92,8 @@ class Ledger:
     The order is enforced: a claim can be measured only after its criterion is set, and a
     criterion cannot be changed afterwards. With a ``condition``, the claim is measured twice, as
     stated and under the condition. The verdict is *holds* if the criterion is met as stated,
-    *holds under a condition* if it is met only there, else *does not hold as stated*.
+    *holds under a condition* if it is met only there, else *does not hold as stated*. Met means: by the
+    value and by all within two standard errors of it; if only some of these meet it as stated, *undecided*.
 
     >>> ledger = Ledger()
     >>> ledger.expect("2.3", "smallest |z_eff| - |z_t| > 0", lambda gap: gap > 0, condition="teacher right")

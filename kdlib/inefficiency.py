@@ -200,6 +200,8 @@ def _require_covariance(matrix):
     asymmetry = np.abs(matrix - matrix.T).max()
     require("covariance", asymmetry, "be symmetric", lambda a: a <= 1e-10 * largest,
             "that is its largest difference from its transpose; average the two")
-    if largest > 0 and dpotrf(matrix + 1e-10 * largest * np.eye(len(matrix)), lower=1)[1]:
+    shifted = matrix.copy()
+    shifted[np.diag_indices(len(matrix))] += 1e-10 * largest
+    if largest > 0 and dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1]:
         raise ValueError(f"covariance must be positive semi-definite, got an eigenvalue below {-1e-10 * largest:.2g}: "
                          "no targets have these variances and correlations")

@@ -26,11 +26,19 @@ import plotly.offline
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
+from scipy.ndimage import zoom
 from tolerances import BROWSER, ROUNDING
 
 from kdlib import effective_logit, split_threshold
 from kdlib.claims import CLAIMS, VERDICTS, read_ledger
-from kdlib.explorers import EffectiveLogitExplorer, InefficiencyExplorer, RiskExplorer, StudentExplorer
+from kdlib.explorers import (
+    CorrectionExplorer,
+    EffectiveLogitExplorer,
+    InefficiencyExplorer,
+    RiskExplorer,
+    StudentExplorer,
+)
+from kdlib.explorers.correction import SIDE, crossings, wrong_share
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 
@@ -41,6 +49,7 @@ EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pag
 STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
 RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
 INEFFICIENCY = "book/04_data_inefficiency.html", ".kd-inefficiency", "i."
+CORRECTION = "book/05_imperfect_teacher.html", ".kd-correction", "c."
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -399,9 +408,9 @@ def test_explorer_says_that_hard_labels_alone_have_no_minimiser(browser, served,
 NAMES = ["rho", "T", "n", "epoch"]
 
 
-@pytest.mark.parametrize("home, name", [*product([STUDENT, RISK], NAMES), (STUDENT, "draw"),
+@pytest.mark.parametrize("home, name", [*product([STUDENT, RISK, CORRECTION], NAMES), (STUDENT, "draw"),
                                         *product([INEFFICIENCY], ["q", "epoch", "rho", "p_flip", "n"])])
-def test_student_follows_the_keyboard(browser, site, home, name):
+def test_explorer_of_students_follows_the_keyboard(browser, site, home, name):
     with opened_at(browser, site, home, {"rho": 0.5}) as shown:
         before, drawn = shown.sliders(), shown.curves()
         shown.press(name, "ArrowRight")
@@ -412,8 +421,10 @@ def test_student_follows_the_keyboard(browser, site, home, name):
         shown.wait_for_address()
 
 
-@pytest.mark.parametrize("home, most", [(STUDENT, 200), (RISK, 200), (INEFFICIENCY, 94)])
-def test_student_follows_the_mouse(browser, site, home, most):
+@pytest.mark.parametrize("home, chart, holds", [(STUDENT, 0, {"n": 200}), (RISK, 0, {"n": 200}),
+                                                (INEFFICIENCY, 0, {"n": 94}),
+                                                (CORRECTION, 0, {"rho": 1}), (CORRECTION, 1, {"epoch": 16384})])
+def test_explorer_of_students_follows_the_mouse(browser, site, home, chart, holds):
     with opened_at(browser, site, home, {"rho": 0.5}) as shown:
         before, drawn = shown.sliders(), shown.curves()
         drag_ratio(shown)
@@ -421,10 +432,10 @@ def test_student_follows_the_mouse(browser, site, home, most):
         assert after["rho"] == pytest.approx(before["rho"] + 0.25, abs=0.05)
         assert shown.curves() != drawn
 
-        box = centred(shown.find("svg.kd-drag"))  # the chart against samples holds n
+        box = centred(shown.find("svg.kd-drag").nth(chart))
         middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
         drag(shown.page, (box["x"] + box["width"] / 3, middle), (right, middle))
-        assert shown.sliders() == {**after, "n": most}
+        assert shown.sliders() == {**after, **holds}
         shown.wait_for_address()
 
 
@@ -460,8 +471,43 @@ def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, site)
             assert abs(shown.reading("error") - found.errors[n - 2]) <= 0.006
 
 
-@pytest.mark.parametrize("home", [STUDENT, RISK, INEFFICIENCY])
-def test_student_ignores_an_address_that_is_not_its_own(browser, served, home):
+def test_correction_restores_a_link_and_agrees_with_the_library(browser, site):
+    for rho, T, n, epoch in ((0.95, 5, 128, 2048), (0, 2, 8, 16), (1, 20, 256, 16384)):
+        state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
+        with opened_at(browser, site, CORRECTION, state) as shown:
+            assert shown.sliders() == state
+            _, errors, parts = CorrectionExplorer(**state).solve([rho, 1, 0])
+            for name, error in zip(("student", "soft", "hard"), errors, strict=True):
+                assert abs(shown.reading(name) - 100 * error) <= 0.051  # one decimal is shown
+            i = n - 1, CorrectionExplorer().task["epochs"].index(epoch)
+            derivative = (parts.projection / (parts.truth * parts.teacher))[i]
+            assert abs(shown.reading("derivative") - derivative) <= 0.006
+            assert (derivative > 0) == ("towards the truth" in shown.find(".kd-note").inner_text()) or rho == 0
+
+
+def test_correction_of_hard_labels_alone_is_that_of_their_signs(browser, served):
+    with opened_at(browser, served, CORRECTION, {"rho": 0.5, "epoch": 64}) as shown:
+        shown.press("rho", "Home")
+        assert shown.reading("student") == shown.reading("hard") < shown.reading("soft")
+        assert "±∞" in shown.find(".kd-note").inner_text()
+        corrected, wrong = shown.find("[data-read=corrected]").inner_text().split(" of ")
+        assert int(corrected) == int(wrong) > 0
+        shown.press("rho", "End")
+        assert shown.reading("student") == shown.reading("soft")
+        assert shown.find("[data-read=corrected]").inner_text().startswith("0 of ")
+
+
+def test_correction_stays_whole_at_any_temperature(browser, served):
+    """At 0.001 no first hard label is finite; the map, the errors and the note still are."""
+    for T, derivative in ((0.001, "–"), (1000, "+")):
+        with opened_at(browser, served, CORRECTION, {"T": T}) as shown:
+            assert shown.find("[data-read=derivative]").inner_text().startswith(derivative)
+            assert np.isfinite(shown.reading("student"))
+            assert not any("NaN" in (d or "") for d in shown.curves())
+
+
+@pytest.mark.parametrize("home", [STUDENT, RISK, INEFFICIENCY, CORRECTION])
+def test_explorer_of_students_ignores_an_address_that_is_not_its_own(browser, served, home):
     path, selector, prefix = home
     seen = {}
     for address in ("", "?n=2.5&?epoch=100&?draw=7&?rho=-1&?T=0", "?n=201&?draw=", "?q=5&?p_flip=0.6", "rho=0.1&n=3"):
@@ -471,7 +517,7 @@ def test_student_ignores_an_address_that_is_not_its_own(browser, served, home):
 
 
 @pytest.mark.parametrize("home, name, nothing", [(STUDENT, "norm", "+∞"), (RISK, "theorem", "–")])
-def test_student_of_hard_labels_alone_is_not_drawn(browser, served, home, name, nothing):
+def test_students_of_hard_labels_alone_are_not_drawn(browser, served, home, name, nothing):
     with opened_at(browser, served, home, {"rho": 0.01}) as shown:
         drawn = shown.find("svg :is(path.kd-fit, path.kd-dot, path.kd-band)")
         shown.press("rho", "Home")
@@ -506,7 +552,7 @@ def test_two_explorers_share_an_address(browser, site):
 
 
 @pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in EXPLORERS),
-                                            STUDENT[:2], RISK[:2], INEFFICIENCY[:2]])
+                                            STUDENT[:2], RISK[:2], INEFFICIENCY[:2], CORRECTION[:2]])
 def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
     with opened(browser, site, path, java_script_enabled=False) as page:
         assert page.locator(f"{selector} + noscript svg.kd-still").is_visible()
@@ -611,14 +657,16 @@ def error_rate(task, z):
     return np.average(wrong, weights=np.exp(-(x**2) / 2))
 
 
+@pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("depth, sigma_w, sigma_b", [(3, 1, 1), (1, 1.4, 0.5), (6, 1.4, 0.1)])
-def test_kernel_in_browser_and_library_agree(evaluate, depth, sigma_w, sigma_b):
+def test_kernel_in_browser_and_library_agree(evaluate, depth, sigma_w, sigma_b, d):
     far = np.linspace(-3, 3, 41)
     x = np.concatenate([far, 0.7 + 10.0 ** -np.arange(1, 16), [0.7]])
-    network = {"depth": depth, "sigma_w": sigma_w, "sigma_b": sigma_b}
+    x = np.stack([x, 0.5 - x[::-1]][:d], axis=1)
+    network = {"depth": depth, "sigma_w": sigma_w, "sigma_b": sigma_b, "d": d}
     rows = evaluate(StudentExplorer, "({ntk}, [x, network]) => ntk(x, x, network).map((row) => [...row])",
-                    [x.tolist(), network])
-    expected = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b).ntk(x[:, None])
+                    [x.ravel().tolist(), network])
+    expected = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b).ntk(x)
     size = np.sqrt(expected.diagonal())
     assert (np.abs(rows - expected) <= ROUNDING * size * size[:, None]).all()
 
@@ -676,23 +724,6 @@ def test_risk_in_browser_and_library_agree(evaluate, task):
             assert (found >= [bounds["risk"] for bounds in result["bounds"]]).all()
 
 
-@pytest.mark.parametrize("explorer_class", [StudentExplorer, RiskExplorer])
-@pytest.mark.parametrize(
-    "bad, message",
-    [({"n": 500}, "n must lie in 1..200, got 500: "), ({"n": 2.5}, "n must lie in 1..200, got 2.5: "),
-     ({"epoch": 100}, "epoch must be a power of 2 in 16..16384, got 100: "),
-     ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: ")],
-)
-def test_student_refuses_bad_settings(explorer_class, bad, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        explorer_class(**bad)
-
-
-def test_student_refuses_a_draw_that_was_not_made():
-    with pytest.raises(ValueError, match=re.escape("draw must lie in 1..6, got 0: ")):
-        StudentExplorer(draw=0)
-
-
 @pytest.mark.parametrize("q, epoch", [(2, 16), (6, 1024), (12, 16384)])
 def test_inefficiency_in_browser_and_library_agree(evaluate, q, epoch):
     settings = [{"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
@@ -714,13 +745,80 @@ def test_inefficiency_in_browser_and_library_agree(evaluate, q, epoch):
             assert (np.abs(mine - expected) <= BROWSER * np.maximum(1, np.abs(expected))).all()
 
 
-@pytest.mark.parametrize(
-    "bad, message",
-    [({"q": 5}, "q must be one of 2, 3, 4, 6, 8, 12, got 5: "), ({"n": 95}, "n must be one of 2..94, got 95: "),
-     ({"epoch": 100}, "epoch must be one of 16, 64, 256, 1024, 4096, 16384, got 100: "),
-     ({"p_flip": 0.6}, "p_flip must be one of 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, got 0.6: "),
-     ({"q": "many"}, "q must be numeric, got 'many': "), ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: ")],
-)
-def test_inefficiency_refuses_bad_settings(bad, message):
+def test_correction_in_browser_and_library_agree(evaluate):
+    ratios = [0, 0.05, 0.5, 0.95, 1]
+    settings = [{"T": T, "n": n, "epoch": epoch} for T, n, epoch in product([0.5, 5], [8, 128, 256], [16, 2048, 16384])]
+    results = evaluate(
+        CorrectionExplorer,
+        """({experiment}, [task, settings, ratios]) => {
+            const solve = experiment(task);
+            return settings.map((setting) => {
+                const {student, error, errors, projections} = solve(setting);
+                const z = ratios.map(student);
+                const parts = projections.map((all) => all.map(Object.values));
+                return [z.map((z) => [...z]), z.map(error), [errors[0], errors.at(-1)], parts];
+            });
+        }""",
+        [CorrectionExplorer().task, settings, ratios],
+    )
+    for setting, (z, errors, ends, parts) in zip(settings, results, strict=True):
+        expected, rates, h = CorrectionExplorer(**setting).solve(ratios)
+        assert (np.abs(z - expected) <= BROWSER * np.maximum(1, np.abs(expected))).all()
+        assert np.abs(errors - rates).max() <= BROWSER
+        assert np.abs(ends - rates[[0, -1]]).max() <= BROWSER
+        projection, cosine, derivative = np.array(parts, float).transpose(2, 1, 0)[:, 1:]
+        p = [field[1:] for field in h]  # one sample has no direction in which to turn
+        size = p[3] * p[4]
+        assert (np.abs(projection - p[0]) <= BROWSER * size).all()
+        assert (np.abs(cosine - p[0] / size) <= BROWSER).all()
+        assert (np.abs(derivative - p[0] / (p[5] * p[6])) <= BROWSER * size / (p[5] * p[6])).all()
+
+
+def test_map_in_browser_outlines_what_the_library_counts(evaluate):
+    """Points of the outlines against sign changes along the grid; their area against the share of wrong signs."""
+    task = CorrectionExplorer().task
+    noise = np.random.default_rng(0).normal(size=SIDE**2)  # every second square is a saddle or a corner
+    for z, close in ((np.array(task["truth"]), 1e-3), (np.array(task["teachers"][4]), 1e-3), (noise, 0.02),
+                     (np.ones(SIDE**2), 1e-9), (-np.ones(SIDE**2), 1e-9)):
+        loops = [np.array(loop) for loop in evaluate(CorrectionExplorer, "({outlines}, z) => outlines(z)", z.tolist())]
+        points = np.concatenate([*loops, np.empty((0, 2))]) * 2 / (SIDE - 1) - 1
+        inside = points[(np.abs(points) <= 1).all(axis=1)]
+        expected = np.array([*crossings(z.reshape(SIDE, SIDE)), *np.empty((0, 2))]).reshape(-1, 2)
+        assert len(inside) == len(expected)
+        order = lambda p: p[np.lexsort(p.round(9).T)]
+        assert np.abs(order(inside) - order(expected)).max(initial=0) <= BROWSER
+        within = [np.clip(loop, 0, SIDE - 1) for loop in loops]
+        area = sum((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2 for x, y in (loop.T for loop in within))
+        assert abs(area / (SIDE - 1) ** 2 - wrong_share(z, -np.ones(SIDE**2))) <= close
+
+
+def test_error_on_the_map_is_a_share_of_its_area():
+    """Against counting on a grid twenty times finer, between whose points logits are bilinear too."""
+    task = CorrectionExplorer().task
+    fine = lambda z: zoom(np.reshape(z, (SIDE, SIDE)), (20 * (SIDE - 1) + 1) / SIDE, order=1) > 0
+    for teacher in task["teachers"]:
+        counted = np.mean(fine(teacher) != fine(task["truth"]))
+        assert abs(wrong_share(teacher, task["truth"]) - counted) <= 1e-3
+
+
+LINE = [({"n": 500}, "n must lie in 1..200, got 500: "), ({"n": 2.5}, "n must lie in 1..200, got 2.5: "),
+        ({"epoch": 100}, "epoch must be a power of 2 in 16..16384, got 100: "),
+        ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: ")]
+GRADED = [({"q": 5}, "q must be one of 2, 3, 4, 6, 8, 12, got 5: "), ({"n": 95}, "n must be one of 2..94, got 95: "),
+          ({"epoch": 100}, "epoch must be one of 16, 64, 256, 1024, 4096, 16384, got 100: "),
+          ({"p_flip": 0.6}, "p_flip must be one of 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, got 0.6: "),
+          ({"q": "many"}, "q must be numeric, got 'many': "), ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: ")]
+PLANE = [({"n": 100}, "n must be one of 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, got 100: "),
+         ({"epoch": 100}, "epoch must be one of 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, got 100: "),
+         ({"epoch": "late"}, "epoch must be numeric, got 'late': "), ({"rho": -1}, "rho must lie in [0, 1], got -1: "),
+         ({"T": 0}, "T must be positive and finite, got 0: ")]
+
+
+@pytest.mark.parametrize("explorer_class, bad, message", [
+    *((explorer_class, *case) for explorer_class in (StudentExplorer, RiskExplorer) for case in LINE),
+    (StudentExplorer, {"draw": 0}, "draw must lie in 1..6, got 0: "),
+    *((InefficiencyExplorer, *case) for case in GRADED), *((CorrectionExplorer, *case) for case in PLANE),
+])
+def test_explorer_refuses_bad_settings(explorer_class, bad, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        InefficiencyExplorer(**bad)
+        explorer_class(**bad)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlib.claims import CLAIMS, CONDITIONAL, FAILS, HOLDS, Ledger, read_ledger
+from kdlib.claims import CLAIMS, CONDITIONAL, FAILS, HOLDS, UNDECIDED, Ledger, read_ledger
 
 positive = lambda value: value > 0
 
@@ -28,11 +28,19 @@ def test_verdict(as_stated, under_condition, verdict):
     assert ledger.verdicts() == {"2.3": verdict}
 
 
-@pytest.mark.parametrize("error, verdict", [(0.4, HOLDS), (0.6, FAILS)])
-def test_criterion_must_hold_over_two_standard_errors(error, verdict):
-    ledger = ledger_with(value=1.0, error=error)
+@pytest.mark.parametrize("value, error, verdict", [
+    (1.0, 0.4, HOLDS), (1.0, 0.6, UNDECIDED), (-1.0, 0.6, UNDECIDED), (-1.0, 0.4, FAILS),
+])
+def test_criterion_is_met_or_missed_only_beyond_two_standard_errors(value, error, verdict):
+    ledger = ledger_with(value=value, error=error)
     assert ledger.verdicts() == {"2.3": verdict}
-    assert f"1 ± {error}" in repr(ledger)
+    assert f"{value:g} ± {error}" in repr(ledger)
+
+
+def test_condition_may_decide_what_is_undecided_as_stated():
+    ledger = ledger_with(value=1.0, error=0.6, condition="T >= 1")
+    ledger.measure("2.3", 1.0, condition="T >= 1")
+    assert ledger.verdicts() == {"2.3": CONDITIONAL}
 
 
 @pytest.mark.parametrize("step, error, message", [

@@ -20,11 +20,13 @@ QUICK = {
     "02_problem_setup": {"max_width": 128, "seeds": 2},
     "03_transfer_risk": {"seeds": 2, "N": 500},
     "04_data_inefficiency": {"runs": 3, "n_max": 100},
+    "05_imperfect_teacher": {"seeds": 3},
 }
 OTHER = {
     "02_problem_setup": {"rho": 0.3, "T": 2},
     "03_transfer_risk": {"d": 3, "T": 2},
-    "04_data_inefficiency": {"depth": 2, "T": 2},
+    "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
+    "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "tutorial": {"n": 200, "T": 2},
 }
@@ -45,13 +47,24 @@ REFUSED = {
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
     "04_data_inefficiency": {
-        "runs must be at least 3, got 2": {"runs": 2},
-        "n_max must be at least 100, got 50": {"n_max": 50},
-        "d must be at least 1 with relu, got 0": {"d": 0},
-        "d must be at least 5 with erf, got 2": {"activation": "erf"},
+        "runs must be a whole number from 3 up, got 2": {"runs": 2},
+        "runs must be a whole number from 3 up, got 4.5": {"runs": 4.5},
+        "n_max must be a whole number from 100 up, got 50": {"n_max": 50},
+        "d must be a whole number from 1 up, got 0": {"d": 0},
+        "d must be a whole number from 5 up, got 2": {"activation": "erf"},
         "activation must be one of relu, erf, gelu, got 'tanh'": {"activation": "tanh"},
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
         "T must be positive and finite, got 0": {"T": 0},
+    },
+    "05_imperfect_teacher": {
+        "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
+        "T must be positive and finite, got 0": {"T": 0},
+        "epoch must be one of 16, 32, 64": {"epoch": 100},
+        "d must be a whole number from 1 up, got 0": {"d": 0},
+        "n must be a whole number from 64 up, got 10": {"n": 10},
+        "n must be at most 1024, got 2000": {"n": 2000},
+        "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
+        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
     "appendix_s1": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},

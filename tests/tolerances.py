@@ -7,5 +7,5 @@ BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
 KERNEL = 4e-14  # ReLU kernels against mpmath, relative, at any distance of the inputs
 NESTED = 1e-10  # nested students against one solve each, relative
 INTERPOLATION = 1e-9  # a student's logits at its own samples against the targets
-TRACE = 1e-7  # expected norms against explicit inverses, relative: these lose what the kernel's condition, 1e7, costs
+TRACE = 1e-7  # expected norms against explicit inverses, relative: these lose what the kernel's condition costs, twice
 SLOPE = 1e-9  # slopes of norms that are powers of n, absolute

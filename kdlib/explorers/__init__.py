@@ -1,8 +1,9 @@
 """Interactive figures that need no kernel: one ES module each, live by anywidget, static by inlining."""
 
+from kdlib.explorers.correction import CorrectionExplorer
 from kdlib.explorers.effective_logit import EffectiveLogitExplorer
 from kdlib.explorers.inefficiency import InefficiencyExplorer
 from kdlib.explorers.risk import RiskExplorer
 from kdlib.explorers.student import StudentExplorer
 
-__all__ = ["EffectiveLogitExplorer", "InefficiencyExplorer", "RiskExplorer", "StudentExplorer"]
+__all__ = ["CorrectionExplorer", "EffectiveLogitExplorer", "InefficiencyExplorer", "RiskExplorer", "StudentExplorer"]

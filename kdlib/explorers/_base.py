@@ -5,9 +5,10 @@ from itertools import count
 from pathlib import Path
 
 import anywidget
+import numpy as np
 import traitlets
 
-from kdlib._checks import require_ratios, require_temperature
+from kdlib._checks import require, require_ratios, require_temperature
 
 _HERE = Path(__file__).parent
 _number = count(1)
@@ -22,6 +23,13 @@ def polyline(x, y, style):
     """A curve in a still SVG."""
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     return f'<polyline fill="none" {style} points="{points}"/>'
+
+
+def among(name, value, values, shown=None):
+    """The one of the values that was given, of whatever type."""
+    shown = shown or ", ".join(map(str, values))
+    require(name, value, f"be one of {shown}", lambda v: np.isin(v, values), "the slider stops at these")
+    return values[values.index(float(value))]
 
 
 class Explorer(anywidget.AnyWidget):
@@ -55,7 +63,7 @@ class Explorer(anywidget.AnyWidget):
     def static_html(self):
         """The explorer as a fragment of a page that has no kernel and makes no request."""
         name = f"kd-explorer-{next(_number)}"
-        state = json.dumps(self.trait_values(page=True))
+        state = json.dumps(self.trait_values(page=True), separators=(",", ":"))
         return (
             f"<style>{self._css}</style>\n"
             f'<div class="kd-explorer kd-{self._kind}" id="{name}"></div>\n'

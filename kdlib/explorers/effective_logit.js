@@ -13,8 +13,8 @@ const CONTROLS = [
 ];
 
 function build({ host, id, model, change }) {
-  host.innerHTML = `
-    <svg class="kd-drag" role="img" aria-labelledby="${id}-title"><title id="${id}-title"></title></svg>
+  const { pictures: [svg], tell } = fill(host, `
+    ${canvas(id, "title", "kd-drag")}
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-right">right teacher</span><span class="kd-wrong">wrong teacher</span>
       <span class="kd-teacher">the teacher itself</span><span class="kd-split">the split</span></p>
@@ -23,13 +23,8 @@ function build({ host, id, model, change }) {
       <div><dt>threshold <i>t</i></dt><dd data-read="t"></dd></div>
       <div class="kd-right"><dt><i>z</i><sub>eff</sub>, teacher right</dt><dd data-read="right"></dd></div>
       <div class="kd-wrong"><dt><i>z</i><sub>eff</sub>, teacher wrong</dt><dd data-read="wrong"></dd></div>
-    </dl>
-    <p class="kd-note"></p>`;
+    </dl>`);
 
-  const svg = host.querySelector("svg");
-  const title = svg.querySelector("title");
-  const note = host.querySelector(".kd-note");
-  const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
   const { axis, layer } = plot(svg, id);
   const split = layer("rect", "kd-split");
   const teacher = layer("path", "kd-teacher");
@@ -71,18 +66,17 @@ function build({ host, id, model, change }) {
       attributes(points[side], {
         r: Math.abs(z[side]) <= VIEW ? 5 : 0, cx: x(z_t), cy: y(Math.max(-VIEW, Math.min(VIEW, z[side]))),
       });
-    read.t.textContent = show(t);
-    read.right.textContent = signed(z.right);
-    read.wrong.textContent = signed(z.wrong);
     const corrected = label ? z.wrong < 0 : z.wrong > 0;
-    note.textContent =
+    tell(
+      { t: show(t), right: signed(z.right), wrong: signed(z.wrong) },
       rho === 0 ? "ρ = 0: hard labels alone. The loss has no finite minimiser; logits grow without end towards ±∞."
         : rho === 1 ? "ρ = 1: the teacher alone. The student copies it, right or wrong."
           : rho <= T / (1 + T) ? "Hard labels outweigh the teacher: every wrong answer of the teacher is corrected."
             : corrected ? "A wrong teacher this unsure is corrected. A more confident one will not be."
-              : "A wrong teacher this confident is believed: the hard labels are too weak to correct it.";
-    title.textContent = `Student’s logit against teacher’s logit at rho = ${rho}, T = ${T}: split of half-width ${show(t)}; `
-      + `at z_t = ${show(z_t)}, ${signed(z.right)} if the teacher is right, ${signed(z.wrong)} if it is wrong.`;
+              : "A wrong teacher this confident is believed: the hard labels are too weak to correct it.",
+    );
+    describe(svg, `Student’s logit against teacher’s logit at rho = ${rho}, T = ${T}: split of half-width ${show(t)}; `
+      + `at z_t = ${show(z_t)}, ${signed(z.right)} if the teacher is right, ${signed(z.wrong)} if it is wrong.`);
   }
 
   follow(svg, (x) => change("z_t", Math.round(10 * Math.max(-Z_MAX, Math.min(Z_MAX, frame.at(x)))) / 10));

@@ -7,7 +7,6 @@ const MODES = [2, 3, 4, 6, 8, 12];
 const EPOCHS = Array.from({ length: 6 }, (_, i) => 2 ** (4 + 2 * i));
 const FLIPS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5];
 const SIZES = Array.from({ length: 93 }, (_, i) => i + 2); // with room for the window in 128 samples
-const among = (values) => ({ ...stops(values), valid: (v) => values.includes(v) });
 
 const CONTROLS = [
   { name: "q", label: "<i>q</i> modes", ...among(MODES) },
@@ -79,28 +78,24 @@ function inWords(rho, p_flip, value) {
 }
 
 function build({ host, id, model, change }) {
-  host.innerHTML = `
-    <svg role="img" aria-labelledby="${id}-title"><title id="${id}-title"></title></svg>
+  const { pictures: [picture, chart], tell } = fill(host, `
+    ${canvas(id, "title")}
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-fit">the student</span><span class="kd-teacher">its teacher</span>
       <span class="kd-dot kd-right">target</span><span class="kd-dot kd-wrong">target, sign flipped</span>
       <span class="kd-split">side of the true class</span></p>
     <div class="kd-desk">
       ${sliders(id, CONTROLS)}
-      <svg class="kd-drag" role="img" aria-labelledby="${id}-curve"><title id="${id}-curve"></title></svg>
+      ${canvas(id, "curve", "kd-drag")}
     </div>
     <dl class="kd-readout">
       <div class="kd-fit"><dt>inefficiency <i>I</i>(<i>n</i>)</dt><dd data-read="value"></dd></div>
       <div><dt>its standard error</dt><dd data-read="error"></dd></div>
       <div><dt>mean norm |Δ<i>w<sub>n</sub></i>|</dt><dd data-read="norm"></dd></div>
-    </dl>
-    <p class="kd-note"></p>`;
+    </dl>`);
 
   const task = model.get("task");
   const solve = experiment(task);
-  const [picture, chart] = host.querySelectorAll("svg");
-  const note = host.querySelector(".kd-note");
-  const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
 
   const main = plot(picture, id);
   const rightSide = main.layer("path", "kd-split");
@@ -174,15 +169,13 @@ function build({ host, id, model, change }) {
     attributes(here, { r: 4.5, cx: x(n), cy: y(values[i]) });
 
     const norm = now.norms.reduce((sum, run) => sum + run[n - 1], 0) / now.norms.length;
-    read.value.textContent = show(values[i]);
-    read.error.textContent = show(errors[i]);
-    read.norm.textContent = rho ? show(norm) : `${show(norm)} t`;
-    note.textContent = inWords(rho, p_flip, values[i]);
-    picture.querySelector("title").textContent = `Logits against the input from −3 to 3: a teacher of ${q} modes, stopped after `
-      + `${epoch} epochs, and the student of ${n} of its answers at rho = ${rho}, a share ${p_flip} of them with the sign flipped.`;
-    chart.querySelector("title").textContent = `Data inefficiency against the number of samples, with a band of two standard `
+    const shown = { value: show(values[i]), error: show(errors[i]), norm: rho ? show(norm) : `${show(norm)} t` };
+    tell(shown, inWords(rho, p_flip, values[i]));
+    describe(picture, `Logits against the input from −3 to 3: a teacher of ${q} modes, stopped after `
+      + `${epoch} epochs, and the student of ${n} of its answers at rho = ${rho}, a share ${p_flip} of them with the sign flipped.`);
+    describe(chart, `Data inefficiency against the number of samples, with a band of two standard `
       + `errors over ${task.samples.length} runs: ${show(values[0])} at 2, ${show(values[i])} at ${n}, ${show(values.at(-1))} at `
-      + `${SIZES.at(-1)}. Dotted: one half, hard labels; one, noise.`;
+      + `${SIZES.at(-1)}. Dotted: one half, hard labels; one, noise.`);
   }
 
   follow(chart, (x) => change("n", Math.round(Math.max(SIZES[0], Math.min(SIZES.at(-1), chartFrame.at(x))))));

@@ -7,9 +7,8 @@ import numpy as np
 import traitlets
 from scipy.special import ndtri
 
-from kdlib._checks import require
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import Explorer, module, polyline
+from kdlib.explorers._base import Explorer, among, module, polyline
 from kdlib.inefficiency import data_inefficiency
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
@@ -103,9 +102,7 @@ class InefficiencyExplorer(Explorer):
     def _one_of(self, proposal):
         name = proposal.trait.name
         values = {"q": MODES, "epoch": EPOCHS, "p_flip": FLIPS, "n": SIZES.tolist()}[name]
-        shown = ", ".join(map(str, values)) if name != "n" else f"{SIZES[0]}..{SIZES[-1]}"
-        require(name, proposal.value, f"be one of {shown}", lambda v: np.isin(v, values), "the slider stops at these")
-        return values[values.index(float(proposal.value))]
+        return among(name, proposal.value, values, f"{SIZES[0]}..{SIZES[-1]}" if name == "n" else None)
 
     def solve(self):
         """A grid; teacher, targets and student of the first run; and the inefficiency: as the browser does."""

@@ -24,6 +24,8 @@ const stops = (values) => ({
   write: (v) => values.reduce((best, value, i) => (Math.abs(value - v) < Math.abs(values[best] - v) ? i : best), 0),
 });
 
+const among = (values) => ({ ...stops(values), valid: (v) => values.includes(v) });
+
 const RATIO = {
   name: "rho", label: "<i>ρ</i> soft ratio", min: 0, max: 1, step: 0.01, valid: (v) => v >= 0 && v <= 1,
 };
@@ -39,6 +41,25 @@ const sliders = (id, controls) => `<div class="kd-controls">${controls.map(({ na
   <input id="${id}-${name}" name="${name}" type="range" min="${min}" max="${max}" step="${step}">
   <output for="${id}-${name}"></output>`).join("")}
 </div>`;
+
+const canvas = (id, name, kind = "") =>
+  `<svg class="${kind}" role="img" aria-labelledby="${id}-${name}"><title id="${id}-${name}"></title></svg>`;
+
+const describe = (svg, text) => { svg.querySelector("title").textContent = text; };
+
+/** Fill the host; returns its pictures, and `tell`, which writes the readouts and the note below them. */
+function fill(host, html) {
+  host.innerHTML = `${html}<p class="kd-note"></p>`;
+  const note = host.querySelector(".kd-note");
+  const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
+  return {
+    pictures: host.querySelectorAll("svg"),
+    tell(readings, words) {
+      for (const [name, text] of Object.entries(readings)) read[name].textContent = text;
+      note.textContent = words;
+    },
+  };
+}
 
 /** Tell `move` where the pointer is in the picture, from left to right, while it is held down. */
 function follow(svg, move) {

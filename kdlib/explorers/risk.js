@@ -7,13 +7,6 @@ const BOUNDS = ["risk", "power", "theorem"]; // from the smallest on
 // On a cell of the grid, curves count as straight lines. Where the line from u to v is positive, up to its zero:
 const until = (u, v) => (v > 0 ? 1 : u > 0 ? u / (u - v) : 0);
 
-/** Share of a cell on which lines from a to b and from c to d have opposite signs. */
-function apart(a, b, c, d) {
-  if (a * c > 0 && b * d > 0 && a * b > 0) return 0;
-  const between = Math.abs((a * b < 0 ? a / (a - b) : 1) - (c * d < 0 ? c / (c - d) : 1));
-  return a * c < 0 ? 1 - between : between;
-}
-
 /** Share of a cell on which the line from a to b is less, in size, than the one from g to h. */
 function within(a, b, g, h) {
   if (Math.abs(a) < g && Math.abs(b) < h) return 1;
@@ -108,9 +101,8 @@ function inWords(rho, n, { risk, theorem, power }) {
 }
 
 function build({ host, id, model, change }) {
-  const caption = (name) => `role="img" aria-labelledby="${id}-${name}"><title id="${id}-${name}"></title></svg>`;
-  host.innerHTML = `
-    <svg ${caption("functions")}
+  const { pictures: [picture, disk, chart], tell } = fill(host, `
+    ${canvas(id, "functions")}
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-teacher">the oracle <i>z</i><sub>∗</sub></span>
       <span class="kd-fit">the student <i>z<sub>n</sub></i></span>
@@ -123,18 +115,14 @@ function build({ host, id, model, change }) {
       <div class="kd-right"><dt>Theorem 1’s bound</dt><dd data-read="theorem"></dd></div>
     </dl>
     <div class="kd-pair">
-      <svg ${caption("plane")}
-      <svg class="kd-drag" ${caption("bounds")}
+      ${canvas(id, "plane")}
+      ${canvas(id, "bounds", "kd-drag")}
     </div>
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-features">features φ(x)</span><span class="kd-dot kd-sample">those of samples</span>
-      <span class="kd-wedge">signs differ</span><span class="kd-strip">what Theorem 1 counts</span></p>
-    <p class="kd-note"></p>`;
+      <span class="kd-wedge">signs differ</span><span class="kd-strip">what Theorem 1 counts</span></p>`);
 
   const solve = experiment(model.get("task"));
-  const [picture, disk, chart] = host.querySelectorAll("svg");
-  const note = host.querySelector(".kd-note");
-  const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
 
   const strips = picture.appendChild(svgNode("g", { class: "kd-strips" }));
   const main = plot(picture, id);
@@ -303,17 +291,15 @@ function build({ host, id, model, change }) {
     }
     const shown = { angle: finite ? `${show((known.angles[n - 1] * 180) / Math.PI, 1)}°` : "–" };
     for (const name of BOUNDS) shown[name] = finite ? percent(now[name]) : "–";
-    for (const [name, text] of Object.entries(shown)) read[name].textContent = text;
-    note.textContent = inWords(rho, n, now);
+    tell(shown, inWords(rho, n, now));
     const setting = `at rho = ${rho}, T = ${T}, with a teacher stopped after ${epoch} epochs`;
-    const tell = (svg, text) => { svg.querySelector("title").textContent = text; };
-    tell(picture, finite ? `Logits against the input from −3 to 3, ${setting}: the oracle, and a student of ${n} samples with a `
+    describe(picture, finite ? `Logits against the input from −3 to 3, ${setting}: the oracle, and a student of ${n} samples with a `
       + `band that the oracle cannot leave. They disagree in ${shown.risk}; the band straddles zero where the power `
       + `function’s bound counts, in ${shown.power}.` : "Logits against the input: no student and no oracle.");
-    tell(disk, finite ? `The plane of the oracle’s and the student’s weights, ${shown.angle} apart, with the features of all `
+    describe(disk, finite ? `The plane of the oracle’s and the student’s weights, ${shown.angle} apart, with the features of all `
       + `inputs as a curve. It is in the wedge of disagreement for ${shown.risk} of inputs, and in Theorem 1’s strip `
       + `for ${shown.theorem}.` : "The plane of oracle and student: empty.");
-    tell(chart, finite ? `Probability against samples, for ${n} of them: risk ${shown.risk}, power function’s bound `
+    describe(chart, finite ? `Probability against samples, for ${n} of them: risk ${shown.risk}, power function’s bound `
       + `${shown.power}, Theorem 1’s ${shown.theorem}; for 200: ${BOUNDS.map((name) => percent(known.growth.at(-1)[name])).join(", ")}.`
       : "Probability against samples: no student.");
   }

@@ -67,28 +67,24 @@ function inWords(rho, n, { wrong, corrected }, { teacher, student }) {
 }
 
 function build({ host, id, model, change }) {
-  host.innerHTML = `
-    <svg role="img" aria-labelledby="${id}-title"><title id="${id}-title"></title></svg>
+  const { pictures: [picture, chart], tell } = fill(host, `
+    ${canvas(id, "title")}
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-fit">the student</span><span class="kd-teacher">its teacher</span>
       <span class="kd-dot kd-right">target, teacher right</span>
       <span class="kd-dot kd-wrong">target, teacher wrong</span><span class="kd-split">side of the true class</span></p>
     <div class="kd-desk">
       ${sliders(id, CONTROLS)}
-      <svg class="kd-drag" role="img" aria-labelledby="${id}-norms"><title id="${id}-norms"></title></svg>
+      ${canvas(id, "norms", "kd-drag")}
     </div>
     <dl class="kd-readout">
       <div class="kd-fit"><dt>student’s error</dt><dd data-read="student"></dd></div>
       <div><dt>teacher’s error</dt><dd data-read="teacher"></dd></div>
       <div><dt>norm |Δ<i>w<sub>n</sub></i>|</dt><dd data-read="norm"></dd></div>
-    </dl>
-    <p class="kd-note"></p>`;
+    </dl>`);
 
   const task = model.get("task");
   const solve = experiment(task);
-  const [picture, chart] = host.querySelectorAll("svg");
-  const note = host.querySelector(".kd-note");
-  const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
 
   const truth = picture.appendChild(svgNode("g", { class: "kd-truth" }));
   const main = plot(picture, id);
@@ -179,15 +175,14 @@ function build({ host, id, model, change }) {
       student: finite ? percent(error.student) : "–",
       norm: finite ? show(now.norms[n - 1]) : "+∞",
     };
-    for (const [name, text] of Object.entries(shown)) read[name].textContent = text;
-    note.textContent = inWords(rho, n, count, error);
-    picture.querySelector("title").textContent = `Logits against the input from −3 to 3, at rho = ${rho}, T = ${T}: `
+    tell(shown, inWords(rho, n, count, error));
+    describe(picture, `Logits against the input from −3 to 3, at rho = ${rho}, T = ${T}: `
       + `a teacher stopped after ${epoch} epochs, wrong in ${shown.teacher}, `
-      + (finite ? `and its student of ${n} samples, wrong in ${shown.student}.` : "and no student.");
-    chart.querySelector("title").textContent = finite
+      + (finite ? `and its student of ${n} samples, wrong in ${shown.student}.` : "and no student."));
+    describe(chart, finite
       ? `Weight norm against samples: ${show(now.norms[0])} for 1, ${shown.norm} for ${n}, `
         + `${show(now.norms.at(-1))} for ${SIZES.length}; the teacher’s own is ${show(norm)}.`
-      : "Weight norm against samples: infinite.";
+      : "Weight norm against samples: infinite.");
   }
 
   follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));

@@ -1,16 +1,21 @@
-// Converged students of an infinitely wide ReLU network on one-dimensional inputs, computed in the browser.
+// Converged students of an infinitely wide ReLU network, computed in the browser. Inputs of dimension d are a flat
+// list, one after the other.
 
 /**
  * Neural tangent kernel of the inputs a (rows) and b (columns); see kdlib.networks for the recursion.
  * With `upper`, zeros stand below the diagonal: half of a Gram matrix is enough.
  */
-export function ntk(a, b, { depth, sigma_w, sigma_b }, upper = false) {
+export function ntk(a, b, { depth, sigma_w, sigma_b, d = 1 }, upper = false) {
   const [scale, bias] = [sigma_w ** 2, sigma_b ** 2];
-  const kernel = (x1, x2) => {
-    let q1 = scale * x1 * x1 + bias;
-    let q2 = scale * x2 * x2 + bias;
-    let D = scale * (x1 - x2) * (x1 - x2);
-    let difference = scale * (x1 - x2) * (x1 + x2); // q1 - q2, which would cancel
+  const kernel = (i, j) => {
+    let [q1, q2, D, difference] = [bias, bias, 0, 0]; // the difference is q1 - q2, which would cancel
+    for (let k = 0; k < d; k++) {
+      const [x1, x2] = [a[i * d + k], b[j * d + k]];
+      q1 += (scale / d) * x1 * x1;
+      q2 += (scale / d) * x2 * x2;
+      D += (scale / d) * (x1 - x2) * (x1 - x2);
+      difference += (scale / d) * (x1 - x2) * (x1 + x2);
+    }
     let theta = (q1 + q2 - D) / 2;
     for (let layer = 0; layer < depth; layer++) {
       const [root1, root2] = [Math.sqrt(q1), Math.sqrt(q2)];
@@ -27,9 +32,9 @@ export function ntk(a, b, { depth, sigma_w, sigma_b }, upper = false) {
     }
     return theta;
   };
-  return Array.from(a, (x1, i) => {
-    const row = new Float64Array(b.length); // filled by a plain loop: three times faster than from a callback
-    for (let j = upper ? i : 0; j < row.length; j++) row[j] = kernel(x1, b[j]);
+  return Array.from({ length: a.length / d }, (_, i) => {
+    const row = new Float64Array(b.length / d); // filled by a plain loop: three times faster than from a callback
+    for (let j = upper ? i : 0; j < row.length; j++) row[j] = kernel(i, j);
     return row;
   });
 }
@@ -37,7 +42,7 @@ export function ntk(a, b, { depth, sigma_w, sigma_b }, upper = false) {
 /** The students of the first 1, 2, ... of the inputs x, and what they say on a grid; see kdlib.students. */
 export function nestedStudents(x, grid, network) {
   // With Theta = L L^T, one elimination turns the rows [Theta | Theta(x, grid)] into [L^T | L^-1 Theta(x, grid)].
-  const N = x.length;
+  const N = x.length / (network.d ?? 1);
   const columns = Float64Array.from([...x, ...grid]);
   const rows = ntk(x, columns, network, true);
   rows.forEach((row, i) => {
@@ -53,12 +58,12 @@ export function nestedStudents(x, grid, network) {
   return {
     /** Coordinates of the grid's features, one row for each sample. */
     features: rows.map((row) => row.subarray(N)),
-    /** c = L^-1 z: the first n are the weight change of the student of n samples. */
+    /** c = L^-1 z: the first n are the weight change of the student of n samples. Fewer z give fewer c. */
     coordinates(z) {
       const c = Float64Array.from(z);
-      for (let i = 0; i < N; i++) {
-        c[i] /= rows[i][i];
-        for (let k = i + 1; k < N; k++) c[k] -= rows[i][k] * c[i];
+      for (let i = 0; i < c.length; i++) {
+        const [row, value] = [rows[i], (c[i] /= rows[i][i])];
+        for (let k = i + 1; k < c.length; k++) c[k] -= row[k] * value;
       }
       return c;
     },
@@ -67,9 +72,21 @@ export function nestedStudents(x, grid, network) {
       return c.map((v) => Math.sqrt((sum += v * v)));
     },
     predict(c, n) {
-      const z = new Float64Array(grid.length);
-      for (let i = 0; i < n; i++) for (let k = 0; k < z.length; k++) z[k] += c[i] * rows[i][N + k];
+      const z = new Float64Array(rows[0].length - N);
+      let i = 0;
+      for (; i + 1 < n; i += 2) { // two at a time, as above
+        const [first, second, f, g] = [rows[i], rows[i + 1], c[i], c[i + 1]];
+        for (let k = 0; k < z.length; k++) z[k] += f * first[N + k] + g * second[N + k];
+      }
+      if (i < n) for (let k = 0; k < z.length; k++) z[k] += c[i] * rows[i][N + k];
       return z;
     },
   };
+}
+
+/** Share of a cell of the grid on which lines from a to b and from c to d have opposite signs. */
+function apart(a, b, c, d) {
+  if (a * c > 0 && b * d > 0 && a * b > 0) return 0;
+  const between = Math.abs((a * b < 0 ? a / (a - b) : 1) - (c * d < 0 ? c / (c - d) : 1));
+  return a * c < 0 ? 1 - between : between;
 }

@@ -8,7 +8,7 @@ const whole = (largest) => (v) => Number.isInteger(v) && v >= 1 && v <= largest;
 const STOPS = SIZES.filter((n) => n <= 20 || (n <= 40 && n % 2 === 0) || (n <= 100 && n % 5 === 0) || n % 10 === 0);
 const SAMPLE_SIZE = { name: "n", label: "<i>n</i> samples", valid: whole(200), ...stops(STOPS) };
 
-const STOPPING = { name: "epoch", label: "teacher’s epochs", valid: (v) => EPOCHS.includes(v), ...stops(EPOCHS) };
+const STOPPING = { name: "epoch", label: "teacher’s epochs", ...among(EPOCHS) };
 
 /** The rows' combinations with coefficients a. */
 const combine = (rows, a) => rows.map((row) => row.reduce((sum, value, j) => sum + value * a[j], 0));
