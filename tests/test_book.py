@@ -235,6 +235,11 @@ def test_vendored_plotly_is_the_one_python_writes_for():
     assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
 
 
+def test_every_module_is_in_the_reference():
+    modules = {path.stem for path in (ROOT / "kdlib").glob("[a-z]*.py")} | {"explorers"}
+    assert modules == set(re.findall(r"automodule:: kdlib\.(\w+)", (ROOT / "book/reference.md").read_text()))
+
+
 def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):
     tables = re.findall(r'<table class="claims settings">.*?</table>', (HTML / "book/appendix_s4.html").read_text(),
                         re.DOTALL)
