@@ -1,12 +1,12 @@
 r"""Networks for images, as practice has them: K logits, standard parametrisation, single precision (Appendix S2).
 
-Each is an object with ``init(key, shape)``, which draws weights for images of ``shape = (height, width, channels)``, and
-``apply(params, x)``, which maps images of shape (n, height, width, channels) to logits of shape (n, K). The hidden weights
-have variance 2 / fan-in, biases are zero, and so is the last layer: training starts from the zero function.
+Each is an object with ``init(key, shape)``, which draws weights for images of ``shape = (height, width, channels)``,
+and ``apply(params, x)``, which maps images of shape (n, height, width, channels) to logits of shape (n, K). The hidden
+weights have variance 2 / fan-in, biases are zero, and so is the last layer: training starts from the zero function.
 
-The paper's network for practical data, and its settings, are in an appendix that is not available; these are our choice.
-Nothing here has a state besides its weights, and the convolution is a product of matrices, so that :func:`jax.vmap` over
-weights makes many small networks into few large products: ``benchmarks/classifiers.py`` measures what that saves.
+The paper's settings for practical networks are in an appendix that is not available; these are our choice. Nothing
+here has a state besides its weights, and the convolution is a product of matrices, so that :func:`jax.vmap` over
+weights turns many small networks into large products: ``benchmarks/classifiers.py`` measures what that saves.
 
 Sources: K. He, X. Zhang, S. Ren and J. Sun, *Deep residual learning for image recognition*, CVPR 2016 (ResNet-20, its
 shortcuts without parameters, and the order of *Identity mappings in deep residual networks*, ECCV 2016); S. De and
@@ -109,7 +109,8 @@ class ResNet:
         stem, blocks, before = _he(next(keys), 9 * shape[2], self.channels[0]).T, [], self.channels[0]
         for c in self.channels:
             for _ in range(self.blocks):
-                blocks.append((_he(next(keys), 9 * before, c).T, _he(next(keys), 9 * c, c).T, jnp.zeros((), jnp.float32)))
+                first, second = _he(next(keys), 9 * before, c).T, _he(next(keys), 9 * c, c).T
+                blocks.append((first, second, jnp.zeros((), jnp.float32)))
                 before = c
         return stem, blocks, _last(before, self.classes)
 

@@ -82,8 +82,8 @@ def class_distillation_loss(
     .. math:: \ell = \rho\, H\bigl(\pi(z_t/T), \pi(z_s/T)\bigr) + (1-\rho)\, H\bigl(e_{y_g}, \pi(z_s)\bigr),
        \qquad H(p, q) = -\sum_k p_k \log q_k,
 
-    with :math:`\pi` the softmax. No factor :math:`T^2`, as in Eq. 2. For K = 2 it equals :func:`distillation_loss` of the
-    differences :math:`z_1 - z_0`.
+    with :math:`\pi` the softmax. No factor :math:`T^2`, as in Eq. 2. For K = 2 it equals :func:`distillation_loss` of
+    the differences :math:`z_1 - z_0`.
 
     Args:
         z_s, z_t: student and teacher logits, finite, of one shape; classes run along the last axis.
@@ -108,8 +108,8 @@ def class_distillation_loss(
     z_s = z_s if jnp.issubdtype(z_s.dtype, jnp.floating) else z_s.astype(float)
     z_t, y_g = jnp.asarray(z_t, z_s.dtype), jnp.asarray(y_g)
     if not z_s.ndim or z_s.shape != z_t.shape or y_g.shape != z_s.shape[:-1] or z_s.shape[-1] < 2:
-        raise ValueError(f"z_s and z_t must have shape (n, K) and y_g (n,), got {z_s.shape}, {z_t.shape} and {y_g.shape}: "
-                         "give K >= 2 logits and one class for each sample")
+        raise ValueError(f"z_s and z_t must have shape (n, K) and y_g (n,), got {z_s.shape}, {z_t.shape} and "
+                         f"{y_g.shape}: give K >= 2 logits and one class for each sample")
     K = z_s.shape[-1]
     require("y_g", y_g, f"be classes from 0 to {K - 1}", lambda y: (y >= 0) & (y < K) & (y == np.floor(y)),
             "number the classes in the order of the logits")

@@ -1,8 +1,8 @@
 r"""Distillation of practical networks on real data: Fig. 5 middle and Appendix S2.
 
-Three experiments, each a function of a key and a :class:`Setting`. In all of them every *seed* has samples, a teacher,
-initial weights and batches of its own, and the cells (rho, T) of a seed share them, so that differences between cells are
-paired.
+Three experiments, each a function of a key and a :class:`Setting`. In all of them every *seed* has samples, a
+teacher, initial weights and batches of its own, and the cells (rho, T) of a seed share them, so that differences
+between cells are paired.
 
 - :func:`grid`: the students' test error over rho and T, for teachers of three qualities;
 - :func:`transfer`: their disagreement with a teacher whose classes are the truth, over the number of samples;
@@ -39,7 +39,11 @@ from kdlib.training import batches_by_seed, train
 
 RATIOS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 TEACHERS = ("under-trained", "comparable", "better")
-MODELS = {"mlp": MLP(width=64, depth=2), "resnet": ResNet((6, 12), blocks=1), "resnet20": ResNet((16, 32, 64), blocks=3)}
+MODELS = {
+    "mlp": MLP(width=64, depth=2),
+    "resnet": ResNet((6, 12), blocks=1),
+    "resnet20": ResNet((16, 32, 64), blocks=3),
+}
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,15 @@ class Setting:
 
     def __post_init__(self):
         if self.model not in MODELS:
-            raise ValueError(f"model must be {', '.join(MODELS)}, got {self.model!r}: add yours to kdlib.practical.MODELS")
+            raise ValueError(f"model must be {', '.join(MODELS)}, got {self.model!r}: add yours to practical.MODELS")
         require_ratios(rho=self.rho)
         if list(self.rho) != sorted({0.0, *self.rho, 1.0}):
             raise ValueError(f"rho must increase from 0 to 1, got {list(self.rho)}: both ends are compared with")
         require_temperature(self.T)
         if not len(self.T):
             raise ValueError("T must be a list of temperatures, got none: give one or more")
-        counts = {"n": self.n, "n_teacher": self.n_teacher, "steps": self.steps, "size": self.size, "early": self.early,
-                  "points": self.points}
-        for name, count in counts.items():
-            require_whole(name, count, "it counts samples or steps")
+        for name in ("n", "n_teacher", "steps", "size", "early", "points"):
+            require_whole(name, getattr(self, name), "it counts samples or steps")
         require_increasing("sizes", self.sizes, "give numbers of samples")
         if not isinstance(self.seeds, int) or self.seeds < 3:
             raise ValueError(f"seeds must be a whole number from 3 up, got {self.seeds}: differences need an error, and "
@@ -121,7 +123,7 @@ class Images:
 
 
 def images(setting: Setting, *, binary: bool = False, folder: str | Path | None = None) -> Images:
-    """The data of a setting. For fully connected networks, larger images are averaged over squares of 2 x 2 pixels.
+    """The data of a setting. For fully connected networks, larger images are averaged over 2 x 2 pixels.
 
     Args:
         binary: two classes: for digits even or odd, else the classes 2 and 4 (in Fashion-MNIST, pullover and coat).
@@ -148,7 +150,7 @@ def fit(
     key: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"], y_g: ArrayLike,
     *, rho: ArrayLike = 0.0, T: ArrayLike = 1.0, steps: int | Sequence[int] | None = None,
 ):
-    """Networks of the setting's model, trained for each seed and each cell; what :func:`kdlib.training.train` returns."""
+    """Networks of the setting's model, trained for each seed and each cell: what :func:`train` returns."""
     network, steps = MODELS[setting.model], np.atleast_1d(setting.steps if steps is None else steps)
     keys = jax.random.split(key, len(x))
     params = jax.vmap(lambda key: network.init(key, x.shape[2:]))(keys)
@@ -170,8 +172,13 @@ def logits(setting: Setting, params, x: Array) -> Float[np.ndarray, "seeds n K"]
 
 def classes(setting: Setting, params, x: Array) -> np.ndarray:
     """Classes chosen at images for all, in each cell and seed."""
-    cells = jax.tree.leaves(params)[0].shape[0]
-    return np.stack([logits(setting, jax.tree.map(lambda leaf: leaf[i], params), x).argmax(-1) for i in range(cells)])
+    return np.stack([logits(setting, part, x).argmax(-1) for part in _each(params)])
+
+
+def _each(params):
+    """The trees of which a tree of arrays with a first axis is the stack."""
+    leaves, structure = jax.tree.flatten(params)
+    return [jax.tree.unflatten(structure, part) for part in zip(*leaves, strict=True)]
 
 
 def cells(rho: Sequence[float], T: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -212,14 +219,15 @@ def teachers(key: Array, setting: Setting, data: Images, own: np.ndarray, other:
     def fitted(some, steps):
         blank = jnp.zeros((*some.shape, 10), jnp.float32)
         records = fit(key, setting, data.x[some], blank, data.y[some], steps=steps).records
-        return [at(jax.tree.map(lambda leaf: leaf[i], records)) for i in range(len(steps))]
+        return list(map(at, _each(records)))
 
     few = fitted(other[:, : setting.n], [setting.early, setting.steps])
     return dict(zip(TEACHERS, [*few, *fitted(other, [2 * setting.steps])], strict=True))
 
 
 def grid(
-    key: Array, setting: Setting, data: Images | None = None, *, which: Sequence[str] = TEACHERS, steps: int | None = None
+    key: Array, setting: Setting, data: Images | None = None, *,
+    which: Sequence[str] = TEACHERS, steps: int | None = None,
 ) -> dict:
     """Test errors of students over (rho, T), for teachers of three qualities: Fig. 5 middle.
 
@@ -324,8 +332,7 @@ def closed_form(key: Array, setting: Setting, data: Images | None = None, *, whi
         batch = batches_by_seed(x[own], np.array(targets[name], np.float32), y[own], size=setting.size)
         done = train(network.apply, params, batch, rho=rho, T=T, steps=steps, key=keys, loss=rescaled,
                      optimizer=optax.sgd(schedule, momentum=0.9, nesterov=True))
-        cell = lambda i, params=done.params: jax.tree.map(lambda leaf: leaf[i], params)
-        z_s = np.stack([apply(cell(i), x_test) for i in range(len(rho))])
+        z_s = np.stack([apply(part, x_test) for part in _each(done.params)])
         results[name] = {
             "teacher": np.array(teacher_errors[name]),
             "kernel": np.array(kernel_errors[name]).T[place],
@@ -348,8 +355,8 @@ def paired(errors: Float[ArrayLike, "*cells seeds"], others: Float[ArrayLike, "*
 def held_out(errors: Float[ArrayLike, "choices seeds"], choose_by: Float[ArrayLike, "choices seeds"] | None = None):
     """For each seed, the error at the choice that is best on average over all *other* seeds.
 
-    The smallest mean of a table flatters: noise takes part in the choice. Here no seed is scored on a choice in which it
-    took part.
+    The smallest mean of a table flatters: noise takes part in the choice. Here no seed is scored on a choice in which
+    it took part.
 
     Args:
         errors: what is scored.
