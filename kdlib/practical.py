@@ -87,10 +87,12 @@ class Setting:
             raise ValueError("T must be a list of temperatures, got none: give one or more")
         for name in ("n", "n_teacher", "steps", "size", "early", "points"):
             require_whole(name, getattr(self, name), "it counts samples or steps")
+        if self.early >= self.steps:
+            raise ValueError(f"early must be below steps, {self.steps}, got {self.early}: else nothing is cut short")
         require_increasing("sizes", self.sizes, "give numbers of samples")
         if not isinstance(self.seeds, int) or self.seeds < 3:
-            raise ValueError(f"seeds must be a whole number from 3 up, got {self.seeds}: differences need an error, and "
-                             "the best rho is chosen on other seeds")
+            raise ValueError(f"seeds must be a whole number from 3 up, got {self.seeds}: differences need an error, "
+                             "and the best rho is chosen on other seeds")
 
 
 _DEFAULTS = {
@@ -147,11 +149,16 @@ def images(setting: Setting, *, binary: bool = False, folder: str | Path | None 
 
 
 def fit(
-    key: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"], y_g: ArrayLike,
+    key: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"] | None, y_g: ArrayLike,
     *, rho: ArrayLike = 0.0, T: ArrayLike = 1.0, steps: int | Sequence[int] | None = None,
 ):
-    """Networks of the setting's model, trained for each seed and each cell: what :func:`train` returns."""
+    """Networks of the setting's model, trained for each seed and each cell: what :func:`train` returns.
+
+    Without a teacher, ``z_t=None``, labels are all that counts.
+    """
     network, steps = MODELS[setting.model], np.atleast_1d(setting.steps if steps is None else steps)
+    if z_t is None:
+        z_t = jnp.zeros((*x.shape[:2], network.classes), jnp.float32)
     keys = jax.random.split(key, len(x))
     params = jax.vmap(lambda key: network.init(key, x.shape[2:]))(keys)
     schedule = optax.cosine_decay_schedule(setting.learning_rate, int(steps[-1]))
@@ -206,23 +213,30 @@ def samples(key: Array, setting: Setting, data: Images, *counts: int) -> list[np
     return np.split(np.asarray(orders)[:, : sum(counts)], np.cumsum(counts)[:-1], axis=1)
 
 
-def teachers(key: Array, setting: Setting, data: Images, own: np.ndarray, other: np.ndarray) -> dict:
-    """Logits of the three teachers at the students' samples `own`, and their test errors.
+def teachers(
+    key: Array, setting: Setting, data: Images, own: np.ndarray, other: np.ndarray, which: Sequence[str] = TEACHERS
+) -> dict:
+    """For each teacher its logits at the students' samples ``own``, and its test errors.
 
-    They never see a student's samples, so that they err there as they do elsewhere: they are trained on `other`, all of
-    it or its first n. The under-trained one is the comparable one at an earlier step.
+    They never see a student's samples, so that they err there as they do elsewhere: they are trained on ``other``, the
+    better one on all of it and for twice as long, the comparable one on its first n. The under-trained one is the
+    comparable one at an earlier step.
     """
+    unknown = set(which) - set(TEACHERS)
+    if unknown:
+        raise ValueError(f"which must name some of {', '.join(TEACHERS)}, got {sorted(unknown)}")
     def at(params):
         errors = (logits(setting, params, data.x_test).argmax(-1) != data.y_test).mean(-1)
         return logits(setting, params, data.x[own]), errors
 
     def fitted(some, steps):
-        blank = jnp.zeros((*some.shape, 10), jnp.float32)
-        records = fit(key, setting, data.x[some], blank, data.y[some], steps=steps).records
+        records = fit(key, setting, data.x[some], None, data.y[some], steps=steps).records
         return list(map(at, _each(records)))
 
-    few = fitted(other[:, : setting.n], [setting.early, setting.steps])
-    return dict(zip(TEACHERS, [*few, *fitted(other, [2 * setting.steps])], strict=True))
+    made = dict(zip(TEACHERS, fitted(other[:, : setting.n], [setting.early, setting.steps]), strict=False))
+    if "better" in which:
+        made["better"], = fitted(other, [2 * setting.steps])
+    return {name: made[name] for name in which}
 
 
 def grid(
@@ -245,11 +259,10 @@ def grid(
     x, y = data.x[own], data.y[own]
     (rho, T), place = cells(setting.rho, setting.T)
     results = {}
-    for name, (z_t, errors) in teachers(of_teachers, setting, data, own, other).items():
-        if name in which:
-            params = fit(of_students, setting, x, z_t, y, rho=rho, T=T, steps=steps).params
-            wrong = (classes(setting, params, data.x_test) != data.y_test).mean(-1)
-            results[name] = {"teacher": errors, "at samples": (z_t.argmax(-1) != y).mean(-1), "students": wrong[place]}
+    for name, (z_t, errors) in teachers(of_teachers, setting, data, own, other, which).items():
+        params = fit(of_students, setting, x, z_t, y, rho=rho, T=T, steps=steps).params
+        wrong = (classes(setting, params, data.x_test) != data.y_test).mean(-1)
+        results[name] = {"teacher": errors, "at samples": (z_t.argmax(-1) != y).mean(-1), "students": wrong[place]}
     return results
 
 
@@ -267,8 +280,7 @@ def transfer(key: Array, setting: Setting, data: Images | None = None, *, rho: S
     data = data or images(setting)
     of_samples, of_teacher, of_students = jax.random.split(key, 3)
     own, other = samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
-    blank = jnp.zeros((*other.shape, 10), jnp.float32)
-    teacher = fit(of_teacher, setting, data.x[other], blank, data.y[other], steps=2 * setting.steps).params
+    teacher = fit(of_teacher, setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
     z_t = logits(setting, teacher, data.x[own])
     answers = logits(setting, teacher, data.x_test).argmax(-1)
     risk = []
