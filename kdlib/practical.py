@@ -97,10 +97,10 @@ class Setting:
 
 _DEFAULTS = {
     "digits": dict(n=200, n_teacher=1000),
-    "fashion_mnist": dict(n=1000, n_teacher=10_000, steps=1500, sizes=(100, 200, 400, 800, 1600, 3200)),
+    "fashion_mnist": dict(n=1000, n_teacher=10_000, T=(1.0, 5.0, 10.0), steps=1500, sizes=(100, 200, 400, 800, 1600)),
     "cifar10": dict(n=10_000, n_teacher=30_000, sizes=(1000, 2000, 5000, 10_000)),
     "mlp": {},
-    "resnet": dict(steps=1500, size=32, learning_rate=1e-2, rho=(0.0, 0.5, 0.9, 0.95, 0.98, 1.0), T=(5.0,), early=100),
+    "resnet": dict(steps=1000, size=32, learning_rate=1e-2, rho=(0.0, 0.5, 0.9, 0.98, 1.0), T=(5.0,), early=100),
     "resnet20": dict(steps=20_000, size=128, T=(5.0,), early=500),
 }
 
