@@ -395,10 +395,18 @@ _FOR = {"closed_form": dict(n=200, n_teacher=1000, T=(1.0, 5.0))}  # a kernel of
 def stored(experiment: str, dataset: str, model: str) -> dict | None:
     """A long run of the book with its command, date and setting; None if there is none.
 
-    The entry ``"results"`` is what the experiment returned, lists in place of arrays.
+    The entry ``"results"`` is what the experiment returned.
+
+    >>> run = stored("grid", "digits", "mlp")
+    >>> run["results"]["comparable"]["students"].shape, len(run["setting"]["rho"])  # (rho, T, seeds)
+    ((8, 4, 10), 8)
     """
     file = files("kdlib") / f"stored/practical_{experiment}_{dataset}_{model}.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    run = json.loads(file.read_text())
+    run["results"] = jax.tree.map(np.array, run["results"], is_leaf=lambda part: isinstance(part, list))
+    return run
 
 
 def _plain(value):
