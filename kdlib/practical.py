@@ -149,17 +149,16 @@ def images(setting: Setting, *, binary: bool = False, folder: str | Path | None 
 
 
 def fit(
-    key: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"] | None, y_g: ArrayLike,
-    *, rho: ArrayLike = 0.0, T: ArrayLike = 1.0, steps: int | Sequence[int] | None = None,
+    keys: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"] | None,
+    y_g: ArrayLike, *, rho: ArrayLike = 0.0, T: ArrayLike = 1.0, steps: int | Sequence[int] | None = None,
 ):
-    """Networks of the setting's model, trained for each seed and each cell: what :func:`train` returns.
+    """Networks of the setting's model, trained for each key and each cell: what :func:`train` returns.
 
     Without a teacher, ``z_t=None``, labels are all that counts.
     """
     network, steps = MODELS[setting.model], np.atleast_1d(setting.steps if steps is None else steps)
     if z_t is None:
         z_t = jnp.zeros((*x.shape[:2], network.classes), jnp.float32)
-    keys = jax.random.split(key, len(x))
     params = jax.vmap(lambda key: network.init(key, x.shape[2:]))(keys)
     schedule = optax.cosine_decay_schedule(setting.learning_rate, int(steps[-1]))
     return train(
@@ -230,7 +229,7 @@ def teachers(
         return logits(setting, params, data.x[own]), errors
 
     def fitted(some, steps):
-        records = fit(key, setting, data.x[some], None, data.y[some], steps=steps).records
+        records = fit(jax.random.split(key, setting.seeds), setting, data.x[some], None, data.y[some], steps=steps).records
         return list(map(at, _each(records)))
 
     made = dict(zip(TEACHERS, fitted(other[:, : setting.n], [setting.early, setting.steps]), strict=False))
@@ -258,12 +257,18 @@ def grid(
     own, other = samples(of_samples, setting, data, setting.n, max(setting.n, setting.n_teacher))
     x, y = data.x[own], data.y[own]
     (rho, T), place = cells(setting.rho, setting.T)
-    results = {}
-    for name, (z_t, errors) in teachers(of_teachers, setting, data, own, other, which).items():
-        params = fit(of_students, setting, x, z_t, y, rho=rho, T=T, steps=steps).params
-        wrong = (classes(setting, params, data.x_test) != data.y_test).mean(-1)
-        results[name] = {"teacher": errors, "at samples": (z_t.argmax(-1) != y).mean(-1), "students": wrong[place]}
-    return results
+    made = teachers(of_teachers, setting, data, own, other, which)
+    z_t, errors = map(np.array, zip(*made.values(), strict=True))
+    # The students of all teachers in one program: seeds that share all but the teacher.
+    every = lambda values: jnp.concatenate([values] * len(which))
+    keys = every(jax.random.split(of_students, setting.seeds))
+    params = fit(keys, setting, every(x), np.concatenate(z_t), every(y), rho=rho, T=T, steps=steps).params
+    wrong = (classes(setting, params, data.x_test) != data.y_test).mean(-1)[place]
+    wrong = np.split(wrong, len(which), axis=-1)
+    return {
+        name: {"teacher": errors[i], "at samples": (z_t[i].argmax(-1) != y).mean(-1), "students": wrong[i]}
+        for i, name in enumerate(which)
+    }
 
 
 def transfer(key: Array, setting: Setting, data: Images | None = None, *, rho: Sequence[float] = (1.0, 0.9, 0.0),
@@ -280,20 +285,22 @@ def transfer(key: Array, setting: Setting, data: Images | None = None, *, rho: S
     data = data or images(setting)
     of_samples, of_teacher, of_students = jax.random.split(key, 3)
     own, other = samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
-    teacher = fit(of_teacher, setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
+    teacher = fit(jax.random.split(of_teacher, setting.seeds), setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
     z_t = logits(setting, teacher, data.x[own])
     answers = logits(setting, teacher, data.x_test).argmax(-1)
     risk = []
     for n in setting.sizes:
         steps = max(setting.steps, 50 * n // setting.size)
-        params = fit(of_students, setting, data.x[own[:, :n]], z_t[:, :n], z_t[:, :n].argmax(-1), rho=list(rho),
-                     T=[T] * len(rho), steps=steps).params
+        params = fit(jax.random.split(of_students, setting.seeds), setting, data.x[own[:, :n]], z_t[:, :n],
+                     z_t[:, :n].argmax(-1), rho=list(rho), T=[T] * len(rho), steps=steps).params
         risk.append((classes(setting, params, data.x_test) != answers).mean(-1))
     return {"rho": list(rho), "sizes": list(setting.sizes), "risk": np.stack(risk, axis=-1)}
 
 
-def closed_form(key: Array, setting: Setting, data: Images | None = None, *, which: Sequence[str] = TEACHERS,
-                width: int = 64, steps: int = 2000, learning_rate: float = 0.5) -> dict:
+def closed_form(
+    key: Array, setting: Setting, data: Images | None = None, *,
+    which: Sequence[str] = TEACHERS, width: int = 64, steps: int = 2000, learning_rate: float = 0.5,
+) -> dict:
     r"""Two classes: networks over (rho, T) beside the closed-form student of their limit kernel, on the same samples.
 
     The kernel is the NTK of three hidden layers on flattened pixels, its student's targets are the effective logits,

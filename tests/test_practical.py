@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from kdlib import practical
-from kdlib.practical import Images, cells, closed_form, grid, held_out, images, paired, samples, setting, transfer
+from kdlib.practical import (
+    cells,
+    closed_form,
+    fit,
+    grid,
+    held_out,
+    images,
+    logits,
+    paired,
+    samples,
+    setting,
+    transfer,
+)
 
 KEY = jax.random.key(0)
 TINY = dict(n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), steps=4, early=1, sizes=(10, 20), seeds=3, points=50)
@@ -57,12 +69,11 @@ def test_a_grid_has_every_teacher_and_one_student_of_hard_labels():
 
 def test_resnet20_takes_images_of_the_size_of_cifar():
     """At a tiny size, on noise: nothing is learnt, but every step of the way is taken."""
-    noise = np.random.default_rng(0)
-    data = Images(jnp.asarray(noise.normal(size=(20, 32, 32, 3)), jnp.float32), noise.integers(10, size=20),
-                  jnp.asarray(noise.normal(size=(6, 32, 32, 3)), jnp.float32), noise.integers(10, size=6))
-    tiny = TINY | dict(n=4, n_teacher=4, size=2, rho=(0.0, 1.0), T=(5.0,), steps=2)
-    result = grid(KEY, setting("cifar10", "resnet20", **tiny), data, which=["comparable"])["comparable"]
-    assert result["students"].shape == (2, 1, 3) and np.isfinite(result["students"]).all()
+    x, z_t = jax.random.normal(KEY, (1, 4, 32, 32, 3), jnp.float32), jax.random.normal(KEY, (1, 4, 10), jnp.float32)
+    chosen = setting("cifar10", "resnet20", size=2)
+    params = fit(jax.random.split(KEY, 1), chosen, x, z_t, jnp.arange(4)[None], rho=0.9, T=5.0, steps=2).params
+    z = logits(chosen, params, x)
+    assert z.shape == (1, 4, 10) and np.isfinite(z).all() and z.any()
 
 
 def test_transfer_and_closed_form_at_a_tiny_size():
