@@ -229,8 +229,8 @@ def teachers(
         return logits(setting, params, data.x[own]), errors
 
     def fitted(some, steps):
-        records = fit(jax.random.split(key, setting.seeds), setting, data.x[some], None, data.y[some], steps=steps).records
-        return list(map(at, _each(records)))
+        keys = jax.random.split(key, setting.seeds)
+        return list(map(at, _each(fit(keys, setting, data.x[some], None, data.y[some], steps=steps).records)))
 
     made = dict(zip(TEACHERS, fitted(other[:, : setting.n], [setting.early, setting.steps]), strict=False))
     if "better" in which:
@@ -285,14 +285,15 @@ def transfer(key: Array, setting: Setting, data: Images | None = None, *, rho: S
     data = data or images(setting)
     of_samples, of_teacher, of_students = jax.random.split(key, 3)
     own, other = samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
-    teacher = fit(jax.random.split(of_teacher, setting.seeds), setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
+    split = lambda key: jax.random.split(key, setting.seeds)
+    teacher = fit(split(of_teacher), setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
     z_t = logits(setting, teacher, data.x[own])
     answers = logits(setting, teacher, data.x_test).argmax(-1)
     risk = []
     for n in setting.sizes:
         steps = max(setting.steps, 50 * n // setting.size)
-        params = fit(jax.random.split(of_students, setting.seeds), setting, data.x[own[:, :n]], z_t[:, :n],
-                     z_t[:, :n].argmax(-1), rho=list(rho), T=[T] * len(rho), steps=steps).params
+        params = fit(split(of_students), setting, data.x[own[:, :n]], z_t[:, :n], z_t[:, :n].argmax(-1),
+                     rho=list(rho), T=[T] * len(rho), steps=steps).params
         risk.append((classes(setting, params, data.x_test) != answers).mean(-1))
     return {"rho": list(rho), "sizes": list(setting.sizes), "risk": np.stack(risk, axis=-1)}
 
