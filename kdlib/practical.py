@@ -413,8 +413,7 @@ def stored(experiment: str, dataset: str, model: str) -> dict | None:
     if not file.is_file():
         return None
     run = json.loads(file.read_text())
-    run["results"] = jax.tree.map(np.array, run["results"], is_leaf=lambda part: isinstance(part, list))
-    return run
+    return run | {"results": _arrays(run["results"])}
 
 
 def _plain(value):
@@ -422,6 +421,13 @@ def _plain(value):
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     return np.round(value, 5).tolist() if isinstance(value, np.ndarray) else value
+
+
+def _arrays(value):
+    """The other way round."""
+    if isinstance(value, dict):
+        return {name: _arrays(part) for name, part in value.items()}
+    return np.array(value) if isinstance(value, list) else value
 
 
 def main(arguments: Sequence[str] | None = None):
