@@ -1,5 +1,6 @@
 """The ledger: a claim of the paper, a criterion set before measuring, the number, the verdict."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
@@ -8,8 +9,9 @@ HOLDS = "holds"
 CONDITIONAL = "holds under a condition"
 FAILS = "does not hold as stated"
 UNDECIDED = "undecided"
+VERDICTS = HOLDS, CONDITIONAL, FAILS, UNDECIDED
 
-# What the paper asserts, in our words: id -> (where, claim). A chapter that measures a claim adds it.
+# What the paper asserts, in our words: id -> (where, claim). One that no chapter has measured yet is open.
 CLAIMS = {
     "2.1": ("Sec. 2, Eq. 3", "Trained long enough, each student logit reaches the minimiser of its own sample's loss."),
     "2.2": ("Fig. 1", "Hard labels split the effective logit at z_t = 0; the split grows with the hard ratio."),
@@ -20,7 +22,7 @@ CLAIMS = {
     "2.7": ("Sec. 2", "A wide network follows its linearisation, and its empirical kernel tends to the NTK."),
     "2.8": ("Eq. 4", "The converged weight change is phi(X) Theta^-1 dz."),
     "3.1": ("Fig. 2 left", "Transfer risk falls as a power of n, markedly faster for pure soft labels."),
-    "3.2": ("S2", "The same power law appears for practical networks on real data."),
+    "3.2": ("S2", "The same power law appears for practical networks (in the paper: ResNet on CIFAR)."),
     "3.3": ("Eq. 5", "The student's weight change is the oracle's, projected onto the span of phi(X)."),
     "3.4": ("Theorem 1", "The risk is at most p(pi/2 - alpha_n), with the acute angle."),
     "3.5": ("Fig. 2 middle", "p(beta) is not monotone in rho, and nearly linear as beta tends to pi/2."),
@@ -49,7 +51,7 @@ CLAIMS = {
     "4.14": ("Sec. 4.2", "Label smoothing is not an easy task."),
     "4.15": ("Sec. 4.2", "Stopping the teacher earlier costs detail at the boundary between classes."),
     "5.1": ("Fig. 5 left", "With an imperfect teacher, pure soft distillation is not optimal (synthetic task)."),
-    "5.2": ("Fig. 5 middle", "On real data with practical networks, pure soft distillation is not optimal."),
+    "5.2": ("Fig. 5 middle", "The same for practical networks on real data (in the paper: ResNet on CIFAR-10)."),
     "5.3": ("Sec. 5", "Where the teacher is wrong, hard labels move the student's logit towards the right side."),
     "5.4": ("Sec. 5", "At T = 1, however wrong the teacher, the right class keeps a probability of at least 1 - rho."),
     "5.5": ("Sec. 5", "At T = 1, if rho <= 1/2, the student is always right."),
@@ -58,6 +60,7 @@ CLAIMS = {
     "5.8": ("Fig. 5 right", "For teachers stopped early, the projection <dw_h, dw_c> is positive at every n."),
     "5.9": ("Fig. 5 right", "For accurate teachers it is negative."),
     "5.10": ("Fig. 5 right", "It changes sign about where the teacher overtakes the best student."),
+    "6.1": ("Sec. 6", "In practice a little hard label is needed: data efficiency against correction."),
 }
 
 
@@ -175,6 +178,30 @@ class Ledger:
         names = "Claim", "The paper says", "Criterion and measurement", "Verdict"
         head = "".join(f'<th scope="col">{name}</th>' for name in names)
         return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def read_ledger(text):
+    """Verdict and measurements of each claim in a ledger's printed form, where only the page is left of the ledger.
+
+    Returns:
+        A dictionary from each claim to its verdict and a dictionary of measurements: their printed numbers, by
+        ``"as stated"`` and, where there is one, the condition.
+
+    >>> ledger = Ledger()
+    >>> ledger.expect("2.4", "smallest rise > 0", lambda rise: rise > 0)
+    >>> ledger.measure("2.4", 0.112, 0.02)
+    >>> read_ledger(str(ledger))
+    {'2.4': ('holds', {'as stated': '0.112 ± 0.02'})}
+    """
+    found = {}
+    for line in text.splitlines():
+        if head := re.fullmatch(rf"(\d+\.\d+) \(.*\): ({'|'.join(VERDICTS)})", line):
+            claim, verdict = head.groups()
+            found[claim] = verdict, {}
+        elif not line.startswith(("    criterion: ", "    remark: ")):
+            condition, number = line.strip().rsplit(": ", 1)
+            found[claim][1][condition] = number
+    return found
 
 
 def _number(value, error):

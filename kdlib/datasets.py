@@ -46,8 +46,8 @@ class Dataset:
     """Images and their labels; what :func:`load` returns."""
 
     name: str
-    classes: tuple[str, ...]  # what label 0, 1, ... stands for
-    x_train: Float[np.ndarray, "n height width channels"]  # pixels in [0, 1]
+    classes: tuple[str, ...]  #: what label 0, 1, ... stands for
+    x_train: Float[np.ndarray, "n height width channels"]  #: pixels in [0, 1]
     y_train: Int[np.ndarray, " n"]
     x_test: Float[np.ndarray, "m height width channels"]
     y_test: Int[np.ndarray, " m"]

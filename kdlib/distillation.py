@@ -32,8 +32,8 @@ def distillation_loss(
 ) -> Float[Array, "*n"] | Float[Array, ""]:
     r"""Distillation loss of student logits: a soft and a hard cross-entropy, mixed (Eq. 2).
 
-    .. math:: \ell = \rho\, H(\sigma(z_t/T), \sigma(z_s/T)) + (1-\rho)\, H(y_g, \sigma(z_s)),
-       \qquad H(p, q) = -p \log q - (1-p) \log(1-q).
+    .. math:: \ell &= \rho\, H(\sigma(z_t/T), \sigma(z_s/T)) + (1-\rho)\, H(y_g, \sigma(z_s)), \\
+              H(p, q) &= -p \log q - (1-p) \log(1-q).
 
     The soft term carries **no factor** :math:`T^2`. Practice often multiplies it by
     :math:`T^2` to keep the two gradients comparable; the paper does not, and neither do we.

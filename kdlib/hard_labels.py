@@ -98,9 +98,9 @@ def ground_truth_cosine(
 ) -> Float[np.ndarray, "N ..."]:
     r"""Cosine between the weight changes of student and ground truth, Eq. 11, for all students.
 
-    .. math:: \cos\alpha(\Delta\hat w_n, \Delta w_g) = \frac{\langle \Delta z_g, \Delta z_s \rangle_{\Theta_n}}
-                  {\|\Delta w_g\|_2\, \sqrt{\langle \Delta z_s, \Delta z_s \rangle_{\Theta_n}}},
-              \qquad \Delta z_g = z_g - z_0, \quad \Delta z_s = z_{s,\text{eff}}(z_t, y_g) - z_0
+    .. math:: \cos\alpha(\Delta\hat w_n, \Delta w_g) &= \frac{\langle \Delta z_g, \Delta z_s \rangle_{\Theta_n}}
+                  {\|\Delta w_g\|_2\, \sqrt{\langle \Delta z_s, \Delta z_s \rangle_{\Theta_n}}}, \\
+              \Delta z_g &= z_g - z_0, \quad \Delta z_s = z_{s,\text{eff}}(z_t, y_g) - z_0
 
     Args:
         students: the students.
@@ -131,13 +131,13 @@ def ground_truth_cosine(
 class HardLabelProjection(NamedTuple):
     r"""What :func:`hard_label_projection` returns; every field has one entry for each n."""
 
-    projection: np.ndarray  # <dw_h, dw_c> = toward - along
-    toward: np.ndarray  # <dw_h, dw_g>: how far the correction goes towards the ground truth
-    along: np.ndarray  # the share of it that follows the teacher, and lengthens the weights without turning them
-    correction: np.ndarray  # |dw_h|
-    complement: np.ndarray  # |dw_c|: the part of the ground truth's student that the teacher's lacks
-    teacher: np.ndarray  # |dw_t|
-    truth: np.ndarray  # |dw_g| of the ground truth's student
+    projection: np.ndarray  #: ``<dw_h, dw_c>`` = toward - along
+    toward: np.ndarray  #: ``<dw_h, dw_g>``: how far the correction goes towards the ground truth
+    along: np.ndarray  #: the share of it that follows the teacher, and lengthens the weights without turning them
+    correction: np.ndarray  #: ``|dw_h|``
+    complement: np.ndarray  #: ``|dw_c|``: the part of the ground truth's student that the teacher's lacks
+    teacher: np.ndarray  #: ``|dw_t|``
+    truth: np.ndarray  #: ``|dw_g|`` of the ground truth's student
 
 
 def hard_label_projection(

@@ -2,7 +2,7 @@ r"""Data inefficiency: how fast the converged student's weight change still grow
 
 A run draws samples, a student at initialisation and, where the task is random, its targets; it
 leaves the norms :math:`\|\Delta\hat w_n\|_2` of its nested students, from
-:meth:`kdlib.students.NestedStudents.weight_norms`. From the norms of many runs come Eq. 10 of the
+:meth:`~kdlib.students.NestedStudents.weight_norms`. From the norms of many runs come Eq. 10 of the
 paper, a version of it whose noise is small enough to read, and standard errors by the jackknife.
 
 Source: Definition 1 and Eq. 10 of the paper.
@@ -28,7 +28,7 @@ class Inefficiency:
 
     sizes: np.ndarray
     values: Float[np.ndarray, "sizes ..."]
-    replicates: Float[np.ndarray, "runs sizes ..."]  # the values without run 1, without run 2, ...
+    replicates: Float[np.ndarray, "runs sizes ..."]  #: the values without run 1, without run 2, ...
 
     @property
     def errors(self) -> Float[np.ndarray, "sizes ..."]:
@@ -39,7 +39,7 @@ class Inefficiency:
         r"""A function of the values, and its standard error by the jackknife.
 
         Tasks that share their runs' samples vary together: the error of a difference between two of them, asked for
-        in this way, takes that into account. :func:`kdlib.inefficiency.jackknife` does the same for any function
+        in this way, takes that into account. :func:`~kdlib.inefficiency.jackknife` does the same for any function
         of the norms' means.
 
         >>> norms = np.array([[1.0, 2.0, 4.0], [1.0, 2.2, 4.4]])

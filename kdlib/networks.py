@@ -48,8 +48,9 @@ def fully_connected(
     r"""Fully connected network with one output, in NTK parametrisation (Eq. 1).
 
     .. math::
-        h^1 &= \sigma_W W^0 x / \sqrt d + \sigma_b b^0, & x^l &= g(h^l), \\
-        h^{l+1} &= \sigma_W W^l x^l / \sqrt m + \sigma_b b^l, & f(x; w) &= h^{L+1},
+        h^1 &= \sigma_W W^0 x / \sqrt d + \sigma_b b^0, \\
+        h^{l+1} &= \sigma_W W^l x^l / \sqrt m + \sigma_b b^l, \qquad x^l = g(h^l), \\
+        f(x; w) &= h^{L+1},
 
     with all entries of :math:`W^l, b^l` drawn from :math:`\mathcal N(0, 1)`.
 

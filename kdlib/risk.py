@@ -221,7 +221,7 @@ def power_function_bound(
     Args:
         z: the oracle's logits; or the student's, one row for each size: then no test point needs
             a teacher.
-        distances: :math:`P_n(x)`, from :meth:`NestedStudents.distance`.
+        distances: :math:`P_n(x)`, from :meth:`~kdlib.students.NestedStudents.distance`.
         gaps: from :func:`weight_gaps`, at the same sizes.
 
     >>> print(power_function_bound([0.1, -0.3, 2.0], [[1.0, 1.0, 0.5], [0.3, 0.5, 0.2]], [2.0, 0.5]))
@@ -292,9 +292,9 @@ def spectral_bound(
 class PowerLaw(NamedTuple):
     """What :func:`fit_power_law` returns."""
 
-    exponent: float
-    error: float  # standard error
-    replicates: np.ndarray  # exponents without run 1, without run 2, ...
+    exponent: float  #: of n
+    error: float  #: standard error
+    replicates: np.ndarray  #: exponents without run 1, without run 2, ...
 
     def minus(self, other: "PowerLaw") -> tuple[float, float]:
         """Difference of two exponents, and its standard error if their runs are the same repetitions."""

@@ -33,7 +33,7 @@ class NestedStudents:
 
     where z are the target logits, mostly effective logits, and :math:`z_0 = f(x; w_0)` the student's
     own logits at initialisation. Every method takes :math:`\Delta z`, so the choice of
-    :math:`z_0` is the caller's: zero, :meth:`kdlib.networks.Network.initial_logits` for an infinitely
+    :math:`z_0` is the caller's: zero, :meth:`~kdlib.networks.Network.initial_logits` for an infinitely
     wide network, or a given network's ``apply(params, x)``.
 
     Targets have shape ``(N,)``, or ``(N, k)`` for k targets at once: other rho, T, teachers or

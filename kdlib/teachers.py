@@ -27,7 +27,7 @@ class KernelTeacher:
     kernel: Callable
     epochs: np.ndarray
     coefficients: Float[np.ndarray, "epochs n"]
-    weight_norms: Float[np.ndarray, " epochs"]  # |Delta w| = sqrt(a^T Theta a), exact
+    weight_norms: Float[np.ndarray, " epochs"]  #: ``|dw|`` = sqrt(a^T Theta a), exact
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
         r"""Logits :math:`z_t(x) = \Theta(x, X)\, a`, one row for each epoch."""
@@ -99,7 +99,7 @@ class NetworkTeacher:
 
     network: Network
     epochs: np.ndarray
-    params: PyTree  # first axis over epochs
+    params: PyTree  #: first axis over epochs
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
         """Logits of the network at each epoch."""

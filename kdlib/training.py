@@ -41,9 +41,9 @@ Loss = Callable[..., Array]  # (z_s, z_t, y_g, rho=, T=) -> a number
 class Trained(NamedTuple):
     """What :func:`train` returns."""
 
-    params: PyTree  # after the last step
-    steps: np.ndarray  # the steps after which a record was made
-    records: PyTree  # the records; their first axis runs over `steps`
+    params: PyTree  #: after the last step
+    steps: np.ndarray  #: the steps after which a record was made
+    records: PyTree  #: the records; their first axis runs over `steps`
 
 
 def full_batch(x: Float[ArrayLike, "n d"], z_t: Float[ArrayLike, " n"], y_g: Float[ArrayLike, " n"]) -> Batch:

@@ -8,15 +8,19 @@ import base64
 import os
 import re
 import shutil
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from html import unescape
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 from threading import Thread
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+import nbformat
 import numpy as np
 import plotly.offline
 import pytest
@@ -26,6 +30,7 @@ from scipy.ndimage import zoom
 from tolerances import BROWSER, ROUNDING
 
 from kdlib import effective_logit, split_threshold
+from kdlib.claims import CLAIMS, VERDICTS, read_ledger
 from kdlib.explorers import (
     CorrectionExplorer,
     EffectiveLogitExplorer,
@@ -126,6 +131,55 @@ def settle(page):
 # --- Every page ---------------------------------------------------------------------------------
 
 
+class Anchors(HTMLParser):
+    """What a page can be linked by, and what it links to within the site."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.targets, self.links = {""}, set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.targets.add(attributes.get("id"))
+        if tag == "a" and (href := attributes.get("href")) and not urlsplit(href).scheme:
+            self.links.add(href)
+
+
+def test_internal_links_lead_somewhere(on_disk):
+    pages = {path: Anchors(path.read_text()) for path in HTML.rglob("*.html")}
+    broken = set()
+    for path, page in pages.items():
+        for href in page.links:
+            link = urlsplit(href)
+            target = (path.parent / unquote(link.path)).resolve() if link.path else path
+            fragment = unquote(link.fragment)
+            if not target.exists() or (target in pages and fragment not in pages[target].targets):
+                broken.add(f"{path.relative_to(HTML)}: {href}")
+    assert not broken
+
+
+def test_every_claim_has_a_verdict_or_is_open(on_disk):
+    """On the page of claims each has one row; the open ones are those that no notebook prints a verdict of."""
+    html = (HTML / "book/claims.html").read_text()
+    verdicts = {}
+    for path in ROOT.glob("book/*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.source == "claims":
+                found = read_ledger(cell.outputs[0].data["text/plain"])
+                assert found and not found.keys() & verdicts, f"{path.name} measures a claim again"
+                verdicts |= {claim: verdict for claim, (verdict, _) in found.items()}
+    rows = re.findall(r'<tr id="claim-([\d-]+)">(.*?)</tr>', html, re.DOTALL)
+    assert sorted(claim.replace("-", ".") for claim, _ in rows) == sorted(CLAIMS)
+    shown = {claim.replace("-", "."): re.search(r"<b>([a-z ]+)</b></a>", row) for claim, row in rows}
+    assert {claim: found[1] for claim, found in shown.items() if found} == verdicts
+
+    counts = Counter(verdicts.values()) | {"open": len(CLAIMS) - len(verdicts)}
+    total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text())[1]
+    assert [int(n.replace("–", "0")) for n in re.findall(r"<td>(.*?)</td>", total)] == [
+        counts[verdict] for verdict in (*VERDICTS, "open")]
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_page_is_whole_on_a_phone(browser, site, path):
     with opened(browser, site, f"{path}.html", viewport=PHONE) as page:
@@ -179,6 +233,18 @@ def test_search_finds_the_threshold(browser, served):
 def test_vendored_plotly_is_the_one_python_writes_for():
     start = (ROOT / "book/vendor/plotly/plotly-basic.min.js").read_text()[:200]
     assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
+
+
+def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):
+    tables = re.findall(r'<table class="claims settings">.*?</table>', (HTML / "book/appendix_s4.html").read_text(),
+                        re.DOTALL)
+    for path in ROOT.glob("book/*.ipynb"):
+        [cell] = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+        table = next(table for table in tables if f'href="{path.stem}.html"' in table)
+        rows = re.findall(r"<tr><th[^>]*><code>(\w+)</code></th><td><code>(.*?)</code></td><td>(.+?)</td>", table)
+        expected = re.findall(r"^(\w+) = (.*?)  # (.*)$", cell.source, re.MULTILINE)
+        assert [(name, unescape(value), unescape(comment)) for name, value, comment in rows] == [
+            (name, value.replace('"', "'"), comment) for name, value, comment in expected]
 
 
 # --- The explorers ------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
-"""The ledger: criteria come first, and the verdict is the numbers' alone."""
+"""The ledger: criteria come first, the verdict is the numbers' alone, and no claim of the paper is forgotten."""
+
+import re
+from pathlib import Path
 
 import pytest
 
-from kdlib.claims import CONDITIONAL, FAILS, HOLDS, UNDECIDED, Ledger
+from kdlib.claims import CLAIMS, CONDITIONAL, FAILS, HOLDS, UNDECIDED, Ledger, read_ledger
 
 positive = lambda value: value > 0
 
@@ -72,3 +75,20 @@ def test_html_is_escaped():
     html = ledger._repr_html_()
     for text in ("|z| &lt; 3 &amp; more", "T &lt; 1", "&lt;b&gt;bold&lt;/b&gt;"):
         assert text in html
+
+
+def test_a_printed_ledger_can_be_read():
+    ledger = ledger_with(value=-1.0, condition="in ratio, |z_eff / t - 1|: near 0", remark="a: 1 (as stated: 2)")
+    ledger.measure("2.3", 1.0, 0.25, condition="in ratio, |z_eff / t - 1|: near 0")
+    ledger.expect("2.4", "rise > 0", positive)
+    ledger.measure("2.4", -2.0)
+    assert read_ledger(repr(ledger)) == {
+        "2.3": (CONDITIONAL, {"as stated": "-1", "in ratio, |z_eff / t - 1|: near 0": "1 ± 0.2"}),
+        "2.4": (FAILS, {"as stated": "-2"}),
+    }
+    assert {claim: verdict for claim, (verdict, _) in read_ledger(repr(ledger)).items()} == ledger.verdicts()
+
+
+def test_every_claim_of_the_paper_is_listed():
+    listed = re.findall(r"^\| (\d+\.\d+) \|", Path(__file__).with_name("paper_claims.md").read_text(), re.MULTILINE)
+    assert listed == list(CLAIMS)

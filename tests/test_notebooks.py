@@ -30,6 +30,7 @@ OTHER = {
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
+    "tutorial": {"n": 200, "T": 2},
 }
 REFUSED = {
     "02_problem_setup": {
@@ -79,6 +80,11 @@ REFUSED = {
         "steps must be whole numbers from 1 up, got 0.5": {"steps": 0.5},
         "model must be mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
         "name must be digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
+    },
+    "tutorial": {
+        "n must lie in 50..1000, got 20": {"n": 20},
+        "T must be positive and finite, got 0": {"T": 0},
+        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
 }
 

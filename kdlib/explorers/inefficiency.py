@@ -69,7 +69,7 @@ class InefficiencyExplorer(Explorer):
     A perfect teacher of a truth with ``q`` modes stops at ``epoch``; its labels are its own signs, and the
     temperature is 5. The targets are its students' effective logits at soft ratio ``rho``, each with its sign
     flipped at probability ``p_flip``. The first of 16 runs is drawn, as a student of ``n`` samples; the curve of
-    :func:`kdlib.data_inefficiency` comes from all of them. All of it is computed in the browser.
+    :func:`~kdlib.inefficiency.data_inefficiency` comes from all of them. All of it is computed in the browser.
 
     In a static page the address carries the state (``#i.rho=0.3&i.q=8``), under keys of its own.
 

@@ -1,0 +1,83 @@
+"""Sphinx extension: `{settings}` and `{constants}`, tables of what the book's notebooks are run with.
+
+`{settings}` reads each notebook's cell of parameters, with its comments; a comment that speaks of the paper marks a
+setting as the paper's. `{constants}` lists the assignments of plain numbers in the cells that a reader sees.
+"""
+
+import ast
+import re
+from html import escape
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+BOOK = Path(__file__).parents[1]
+
+
+class Settings(SphinxDirective):
+    names = "Setting", "Value", "What it is", "Whose"
+
+    def run(self):
+        self.env.note_reread()
+        return [nodes.raw("", "".join(map(self.table, sorted(BOOK.glob("*.ipynb")))), format="html")]
+
+    def table(self, path):
+        cells = nbformat.read(path, as_version=4).cells
+        title = escape(cells[0].source.partition("\n")[0].lstrip("# "))
+        rows = ""
+        for name, *rest in self.rows(cells):
+            rows += f'<tr><th scope="row"><code>{name}</code></th>'
+            rows += "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+        if not rows:
+            return ""
+        head = "".join(f'<th scope="col">{name}</th>' for name in self.names)
+        return (f'<table class="claims settings"><caption><a href="{path.stem}.html">{title}</a></caption>'
+                f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+
+    def rows(self, cells):
+        for cell in cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                for name, value, comment in assignments(cell.source):
+                    whose = "paper" if "paper" in comment else "ours"
+                    yield name, f"<code>{escape(ast.unparse(value))}</code>", escape(comment), whose
+
+
+class Constants(Settings):
+    names = "Constant", "Value", "Section"
+
+    def rows(self, cells):
+        section = ""
+        for cell in cells:
+            tags = cell.metadata.get("tags", [])
+            if cell.cell_type == "markdown":
+                if headings := re.findall(r"^##+ (.*)$", cell.source, re.MULTILINE):
+                    section = re.sub(r"\$\\?(.*?)\$", r"\1", headings[-1])
+            elif not {"parameters", "hide-input", "remove-cell"} & set(tags) and section != "Exercises":
+                for name, value, _ in assignments(cell.source):
+                    if is_plain(value):
+                        yield name, f"<code>{escape(ast.unparse(value))}</code>", escape(section)
+
+
+def assignments(source):
+    """Name, value and comment of each assignment to one name at the top level of a cell."""
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            after = lines[node.end_lineno - 1].encode()[node.end_col_offset:].decode()
+            yield node.targets[0].id, node.value, after.partition("#")[2].strip()
+
+
+def is_plain(value):
+    """Whether an expression is made of numbers alone, and perhaps of NumPy's functions of them."""
+    parts = list(ast.walk(value))
+    names = {part.id for part in parts if isinstance(part, ast.Name)}
+    constants = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return names <= {"np", "jnp", "int"} and bool(constants) and all(isinstance(c, int | float) for c in constants)
+
+
+def setup(app):
+    app.add_directive("settings", Settings)
+    app.add_directive("constants", Constants)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
