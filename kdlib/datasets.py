@@ -168,7 +168,7 @@ def _read_idx(file):
     """An array of bytes in the IDX format: 0, 0, 8, the number of axes; the axes' lengths; the values."""
     with _reading(file):
         content = gzip.decompress(file.read_bytes())
-        if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
             raise ValueError("not an IDX file of bytes")
         start = 4 + 4 * content[3]
         shape = np.frombuffer(content[4:start], ">u4").tolist()

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jax.tree_util import Partial
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from tqdm import tqdm
 
 from kdlib._checks import (
@@ -34,6 +35,7 @@ from kdlib._checks import (
 from kdlib.distillation import distillation_loss
 
 Batch = Callable[[Array, Array], tuple[Array, Array, Array]]  # (key, step) -> x, z_t, y_g
+Loss = Callable[..., Array]  # (z_s, z_t, y_g, rho=, T=) -> a number
 
 
 class Trained(NamedTuple):
@@ -79,6 +81,33 @@ def online_batches(draw: Callable[[Array], tuple[Array, Array, Array]]) -> Batch
     return lambda key, step: draw(jax.random.fold_in(key, step))
 
 
+def batches_by_seed(
+    x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n ..."], y_g: Int[Array, "seeds n"], *, size: int
+) -> Batch:
+    """Random batches where every seed has samples and a teacher of its own; only for a vector of keys.
+
+    Samples of a batch are drawn with replacement. Arrays keep their dtype: in single precision like the
+    weights, training is so too.
+
+    Raises:
+        ValueError: arrays whose first two axes differ, or values that are not finite.
+    """
+    arrays = x, z_t, y_g = tuple(map(jnp.asarray, (x, z_t, y_g)))
+    shapes = [values.shape[:2] for values in arrays]
+    if len(set(shapes)) > 1 or len(shapes[0]) < 2:
+        raise ValueError(f"x, z_t, y_g must have the same first two axes, (seeds, n), got {shapes}: "
+                         "give every seed as many samples")
+    for name, values in zip(("x", "z_t", "y_g"), arrays, strict=True):
+        require(name, values, "be finite", np.isfinite, "remove or repair those samples first")
+    size, n = int(require_whole("size", size, "give the number of samples of a batch")), shapes[0][1]
+
+    def batch(x, z_t, y_g, key, step):
+        chosen = jax.random.randint(jax.random.fold_in(key, step), (size,), 0, n)
+        return x[chosen], z_t[chosen], y_g[chosen]
+
+    return Partial(batch, *arrays)
+
+
 def train(
     f: Callable[[PyTree, Array], Array],
     params: PyTree,
@@ -89,6 +118,7 @@ def train(
     steps: int | Sequence[int],
     key: Array,
     optimizer: optax.GradientTransformation,
+    loss: Loss = distillation_loss,
     record: Callable[[PyTree], PyTree] = lambda params: params,
     checkpoint: str | Path | None = None,
     progress: bool | None = None,
@@ -100,13 +130,16 @@ def train(
             ``network.linearize(params)``.
         params: initial weights.
         batch: from :func:`full_batch`, :func:`mini_batches` or :func:`online_batches`, or any function
-            of (key, step) that JAX can trace.
+            of (key, step) that JAX can trace. A ``jax.tree_util.Partial``, as from :func:`batches_by_seed`, holds
+            arrays with a first axis over seeds.
         rho, T: numbers, or vectors of equal length, one entry for each student to train: its *cells*.
         steps: how many steps; or an increasing sequence, after each of which ``record`` is called.
         key: a key, from which batches are drawn; or a vector of keys, one for each *seed*, and then every
             leaf of ``params`` has a first axis over seeds: ``jax.vmap(init)(keys)``.
         optimizer: of optax. Plain and momentum descent keep the weight change of a linear model in the
             span of the features, which Eq. 4 assumes; Adam does not.
+        loss: the mean loss of a batch, a function of ``(z_s, z_t, y_g, rho=, T=)``; by default Eq. 2's, for two
+            classes. For K logits: :func:`~kdlib.distillation.class_distillation_loss`.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
         checkpoint: a file. It is written while training and on an interrupt; a later call with the
             same arguments, or with more steps or fewer records, continues from it and ends with the same numbers. It
@@ -142,17 +175,21 @@ def train(
         raise ValueError(f"every leaf of params must have a first axis over the {len(key)} seeds, as there are so many "
                          "keys: draw them by jax.vmap(init)(keys), or give one key")
 
-    def one(weights, state, key, rho, T, start, stop):
-        def loss(weights, x, z_t, y_g):
+    batch = batch if isinstance(batch, Partial) else Partial(batch)  # a plain function has no arrays to map over
+    if jax.tree.leaves(batch) and (not key.ndim or any(len(leaf) != len(key) for leaf in jax.tree.leaves(batch))):
+        raise ValueError("a batch with arrays for each seed must come with as many keys: split one for all seeds")
+
+    def one(weights, state, key, batch, rho, T, start, stop):
+        def objective(weights, x, z_t, y_g):
             z_s = f(weights, x)
             if z_s.shape != z_t.shape:
                 raise ValueError(f"f must return one logit for each sample, of shape {z_t.shape}, got {z_s.shape}: "
                                  "drop or add an axis, as by [:, 0]")
-            return distillation_loss(z_s, z_t, y_g, rho=rho, T=T)
+            return loss(z_s, z_t, y_g, rho=rho, T=T)
 
         def step(i, carry):
             weights, state = carry
-            slope = jax.grad(loss)(weights, *batch(key, i))
+            slope = jax.grad(objective)(weights, *batch(key, i))
             change, state = optimizer.update(slope, state, weights)
             return optax.apply_updates(weights, change), state
 
@@ -160,23 +197,23 @@ def train(
 
     begin, recorder = optimizer.init, record
     if key.ndim:
-        one = jax.vmap(one, (0, 0, 0, None, None, None, None))
+        one = jax.vmap(one, (0, 0, 0, 0, None, None, None, None))
         begin, recorder = jax.vmap(begin), jax.vmap(recorder)
     if max(rho.ndim, T.ndim):
         rho, T = jnp.broadcast_arrays(rho, T)
-        one = jax.vmap(one, (0, 0, None, 0, 0, None, None))
+        one = jax.vmap(one, (0, 0, None, None, 0, 0, None, None))
         begin, recorder = jax.vmap(begin), jax.vmap(recorder)
         params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(rho), *jnp.shape(leaf))), params)
     one, recorder = jax.jit(one), jax.jit(recorder)
-    advance = lambda state, start, stop: one(*state, key, rho, T, start, stop)
+    advance = lambda state, start, stop: one(*state, key, batch, rho, T, start, stop)
 
     state, done, records = (params, begin(params)), 0, []
     file = None
     if checkpoint is not None:
         # The programs hold data, optimiser, loss and record; their arguments are the rest of the run.
-        identity = sha256(one.lower(*state, key, rho, T, 0, 1).as_text().encode())
+        identity = sha256(one.lower(*state, key, batch, rho, T, 0, 1).as_text().encode())
         identity.update(recorder.lower(params).as_text().encode())
-        for leaf in jax.tree.leaves((params, rho, T, jax.random.key_data(key))):
+        for leaf in jax.tree.leaves((params, batch, rho, T, jax.random.key_data(key))):
             identity.update(np.asarray(leaf).tobytes())
         file = _Checkpoint(Path(checkpoint), identity.hexdigest(), steps)
         state, done, records = file.read(state, jax.eval_shape(recorder, params))

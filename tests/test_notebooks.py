@@ -21,6 +21,7 @@ QUICK = {
     "03_transfer_risk": {"seeds": 2, "N": 500},
     "04_data_inefficiency": {"runs": 3, "n_max": 100},
     "05_imperfect_teacher": {"seeds": 3},
+    "appendix_s2": {"n": 60, "seeds": 3, "steps": 60},
 }
 OTHER = {
     "02_problem_setup": {"rho": 0.3, "T": 2},
@@ -28,6 +29,7 @@ OTHER = {
     "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
+    "appendix_s2": {"n": 40, "T": 2},
     "tutorial": {"n": 200, "T": 2},
 }
 REFUSED = {
@@ -70,6 +72,14 @@ REFUSED = {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
         "at rho = 0 no finite target exists": {"rho": 0},
+    },
+    "appendix_s2": {
+        "T must be positive and finite, got 0": {"T": 0},
+        "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
+        "n must be whole numbers from 1 up, got -5": {"n": -5},
+        "steps must be whole numbers from 1 up, got 0.5": {"steps": 0.5},
+        "model must be mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
+        "name must be digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
     },
     "tutorial": {
         "n must lie in 50..1000, got 20": {"n": 20},

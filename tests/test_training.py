@@ -9,7 +9,7 @@ import pytest
 from kdlib import effective_logit, fully_connected
 from kdlib.tasks import GaussianMixture, flip_signs, labels, random_mixture, sample_inputs
 from kdlib.teachers import train_kernel_teacher, train_network_teacher
-from kdlib.training import full_batch, mini_batches, online_batches, train
+from kdlib.training import batches_by_seed, full_batch, mini_batches, online_batches, train
 
 KEY = jax.random.key(0)
 X = sample_inputs(KEY, 6, 2)
@@ -145,6 +145,35 @@ def test_mini_batches_show_every_sample_once_an_epoch():
     seen = np.array([batch(KEY, step)[0].ravel() for step in range(6)]).reshape(2, 6)
     assert np.array_equal(np.sort(seen, axis=1), np.tile(np.arange(6), (2, 1)))
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_seeds_with_samples_of_their_own_are_trained_as_if_alone(tmp_path):
+    keys, weights = jax.random.split(KEY, 2), jnp.zeros((2, 2))
+    x, z_t, y_g = jnp.stack([X, 2 * X]), jnp.stack([Z_T, -Z_T]), jnp.stack([Y_G, 1 - Y_G])
+    settings = dict(rho=[1.0, 0.5], T=2.0, steps=20, optimizer=optax.sgd(0.1))
+    linear = lambda w, x: x @ w
+    file = tmp_path / "run.npz"
+    both = train(linear, weights, batches_by_seed(x, z_t, y_g, size=4), key=keys, checkpoint=file, **settings)
+    for i in range(2):
+        own = slice(i, i + 1)
+        alone = train(linear, weights[own], batches_by_seed(x[own], z_t[own], y_g[own], size=4), key=keys[own],
+                      **settings)
+        assert np.allclose(both.params[:, own], alone.params, rtol=1e-12)
+    with pytest.raises(ValueError, match="checkpoint must belong to this run"):
+        train(linear, weights, batches_by_seed(x, z_t + 1, y_g, size=4), key=keys, checkpoint=file, **settings)
+    with pytest.raises(ValueError, match="a batch with arrays for each seed must come with as many keys"):
+        train(linear, weights[0], batches_by_seed(x, z_t, y_g, size=4), key=KEY, **settings)
+    with pytest.raises(ValueError, match=r"x, z_t, y_g must have the same first two axes, \(seeds, n\)"):
+        batches_by_seed(x, z_t[0], y_g, size=4)
+    with pytest.raises(ValueError, match="z_t must be finite, got nan"):
+        batches_by_seed(x, z_t.at[0, 0].set(jnp.nan), y_g, size=4)
+
+
+def test_another_loss_is_descended():
+    square = lambda z_s, z_t, y_g, *, rho, T: jnp.mean((z_s - rho * z_t) ** 2)
+    done = train(logits_as_weights, jnp.zeros(6), full_batch(X, Z_T, Y_G), rho=[1.0, 0.5], T=1.0, steps=1, key=KEY,
+                 optimizer=optax.sgd(3.0), loss=square)
+    assert np.allclose(done.params, [Z_T, Z_T / 2])
 
 
 def test_bad_training_arguments_are_refused():

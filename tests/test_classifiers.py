@@ -1,0 +1,78 @@
+"""Networks for images: shapes, a convolution known from elsewhere, and that seeds and precision stay their own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from kdlib.classifiers import MLP, ResNet, convolve
+from kdlib.distillation import class_distillation_loss
+from kdlib.training import batches_by_seed, train
+
+KEY = jax.random.key(0)
+NETWORKS = [MLP(width=8, depth=2), MLP(width=8, depth=1), ResNet((2, 4), blocks=2), ResNet((3,), blocks=1)]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [8, 7])
+def test_convolution_is_that_of_lax(stride, side):
+    of_x, of_kernel = jax.random.split(KEY)
+    x, kernel = jax.random.normal(of_x, (5, side, side, 3)), jax.random.normal(of_kernel, (3, 3, 3, 4))
+    expected = jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((1, 1), (1, 1)),
+                                            dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    result = convolve(x.transpose(3, 1, 2, 0), kernel.reshape(27, 4).T, stride)
+    assert np.allclose(result.transpose(3, 1, 2, 0), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_starts_as_the_zero_function_in_single_precision(network):
+    params = network.init(KEY, (6, 6, 2))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    z = network.apply(params, jax.random.normal(KEY, (5, 6, 6, 2), jnp.float32))
+    assert z.shape == (5, 10) and z.dtype == jnp.float32 and not z.any()
+
+
+def test_resnet20_has_its_layers_and_takes_images_of_cifar():
+    network = ResNet((16, 32, 64), blocks=3)
+    params = network.init(KEY, (32, 32, 3))
+    matrices = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
+    assert len(matrices) == 20
+    # The 0.27 million of He et al., whose batch normalisation has 1,376 numbers where ours has 9.
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 269_722 - 1_376 + 9
+    x = jax.random.normal(KEY, (4, 32, 32, 3), jnp.float32)
+    slope = jax.grad(lambda p: class_distillation_loss(network.apply(p, x), jnp.zeros((4, 10)), jnp.arange(4),
+                                                       rho=0.5, T=5.0))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_seeds_learn_their_own_samples_as_if_alone(network):
+    seeds, n = 2, 12
+    x = jax.random.normal(KEY, (seeds, n, 6, 6, 1), jnp.float32)
+    z_t, y = jax.random.normal(KEY, (seeds, n, 10), jnp.float32), jax.random.randint(KEY, (seeds, n), 0, 10)
+    keys = jax.random.split(KEY, seeds)
+    params = jax.vmap(lambda key: network.init(key, (6, 6, 1)))(keys)
+
+    def fit(some):
+        return train(network.apply, jax.tree.map(lambda leaf: leaf[some], params),
+                     batches_by_seed(x[some], z_t[some], y[some], size=6), rho=[0.0, 0.5], T=2.0, steps=300,
+                     key=keys[some], optimizer=optax.adam(0.02), loss=class_distillation_loss).params
+
+    both, second = fit(slice(0, 2)), fit(slice(1, 2))
+    apply = jax.vmap(jax.vmap(network.apply, (0, 0)), (0, None))
+    z = apply(both, x)
+    assert z.dtype == jnp.float32
+    assert np.allclose(z[:, 1:], apply(second, x[1:]), atol=0.05)  # single precision, 300 steps apart
+    assert (z[0].argmax(-1) == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: MLP(width=0), "width, depth must be whole numbers from 1 up, got 0"),
+    (lambda: MLP(classes=1), "classes must be at least 2, got 1"),
+    (lambda: ResNet((8, 4)), r"channels must not decrease, got \(8, 4\)"),
+    (lambda: ResNet((8, 16), blocks=0.5), "channels, blocks must be whole numbers from 1 up, got 0.5"),
+])
+def test_bad_networks_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
