@@ -5,7 +5,7 @@ and ``apply(params, x)``, which maps images of shape (n, height, width, channels
 weights have variance 2 / fan-in, biases are zero, and so is the last layer: training starts from the zero function.
 
 The paper's settings for practical networks are in an appendix that is not available; these are our choice. Nothing
-here has a state besides its weights, and the convolution is a product of matrices, so that :func:`jax.vmap` over
+here has a state besides its weights, and the convolution is a product of matrices, so that ``jax.vmap`` over
 weights turns many small networks into large products: ``benchmarks/classifiers.py`` measures what that saves.
 
 Sources: K. He, X. Zhang, S. Ren and J. Sun, *Deep residual learning for image recognition*, CVPR 2016 (ResNet-20, its

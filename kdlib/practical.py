@@ -152,7 +152,7 @@ def fit(
     keys: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"] | None,
     y_g: ArrayLike, *, rho: ArrayLike = 0.0, T: ArrayLike = 1.0, steps: int | Sequence[int] | None = None,
 ):
-    """Networks of the setting's model, trained for each key and each cell: what :func:`train` returns.
+    """Networks of the setting's model, trained for each key and each cell: what :func:`~kdlib.training.train` returns.
 
     Without a teacher, ``z_t=None``, labels are all that counts.
     """
