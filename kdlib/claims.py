@@ -93,7 +93,8 @@ class Ledger:
     criterion cannot be changed afterwards. With a ``condition``, the claim is measured twice, as
     stated and under the condition. The verdict is *holds* if the criterion is met as stated,
     *holds under a condition* if it is met only there, else *does not hold as stated*. Met means: by the
-    value and by all within two standard errors of it; if only some of these meet it as stated, *undecided*.
+    value, and by those two standard errors above and below it; if only some of the three meet it as stated,
+    *undecided*.
 
     >>> ledger = Ledger()
     >>> ledger.expect("2.3", "smallest |z_eff| - |z_t| > 0", lambda gap: gap > 0, condition="teacher right")
@@ -118,6 +119,9 @@ class Ledger:
         """
         if claim not in CLAIMS:
             raise KeyError(f"claim must be one of {', '.join(CLAIMS)}, got {claim!r}: add it to kdlib.claims.CLAIMS")
+        if "\n" in f"{criterion}{condition}" or condition in ("criterion", "remark"):
+            raise ValueError(f"criterion and condition must be one line each, and no condition can be called criterion "
+                             f"or remark, got {criterion!r}, {condition!r}: the printed ledger is read again by line")
         if claim in self._entries:
             raise ValueError(f"the criterion of claim {claim} is already set: state each criterion once")
         self._entries[claim] = _Entry(criterion, met, condition)
@@ -137,8 +141,11 @@ class Ledger:
         if condition in entry.results:
             raise ValueError(f"claim {claim} is already measured: a measurement is recorded once")
         value, error = float(value), float(error)
-        if value != value or error != error:
-            raise ValueError(f"the measurement of claim {claim} must be a number, got {value} ± {error}")
+        if value != value or not error >= 0:
+            raise ValueError(f"the measurement of claim {claim} must be a number with an error from 0 up, "
+                             f"got {value} ± {error}")
+        if "\n" in remark:
+            raise ValueError(f"remark must be one line, got {remark!r}: the printed ledger is read again by line")
         entry.results[condition] = value, error
         entry.remark = remark or entry.remark
 
@@ -198,6 +205,9 @@ def read_ledger(text):
         if head := re.fullmatch(rf"(\d+\.\d+) \(.*\): ({'|'.join(VERDICTS)})", line):
             claim, verdict = head.groups()
             found[claim] = verdict, {}
+        elif not found:
+            raise ValueError(f"text must be a printed ledger, which begins with a claim and its verdict, got {line!r}: "
+                             "pass str(ledger)")
         elif not line.startswith(("    criterion: ", "    remark: ")):
             condition, number = line.strip().rsplit(": ", 1)
             found[claim][1][condition] = number

@@ -48,7 +48,7 @@ class MLP:
     classes: int = 10
 
     def __post_init__(self):
-        require_whole("width, depth", [self.width, self.depth], "they count units and layers")
+        _require_integers("width, depth", [self.width, self.depth], "they count units and layers")
         _require_classes(self.classes)
 
     def init(self, key: Array, shape: tuple[int, int, int]) -> PyTree:
@@ -98,7 +98,9 @@ class ResNet:
     classes: int = 10
 
     def __post_init__(self):
-        require_whole("channels, blocks", [*self.channels, self.blocks], "they count features and blocks")
+        if not np.iterable(self.channels) or not len(self.channels):
+            raise ValueError(f"channels must have a number for each stage, got {self.channels!r}: write (16, 32, 64)")
+        _require_integers("channels, blocks", [*self.channels, self.blocks], "they count features and blocks")
         if (np.diff(self.channels) < 0).any():
             raise ValueError(f"channels must not decrease, got {self.channels}: shortcuts only add channels")
         _require_classes(self.classes)
@@ -145,6 +147,13 @@ def _last(fan_in, classes):
     return jnp.zeros((fan_in, classes), jnp.float32), jnp.zeros(classes, jnp.float32)
 
 
+def _require_integers(name, values, remedy):
+    require_whole(name, values, remedy)
+    if not all(isinstance(value, int | np.integer) for value in values):
+        raise ValueError(f"{name} must be integers, got {values}: {remedy}")
+
+
 def _require_classes(classes):
-    if require_whole("classes", classes, "it counts logits") < 2:
+    _require_integers("classes", [classes], "it counts logits")
+    if classes < 2:
         raise ValueError(f"classes must be at least 2, got {classes}: two classes have two logits")

@@ -1,10 +1,11 @@
 r"""Distillation of practical networks on real data: Fig. 5 middle and Appendix S2.
 
-Three experiments, each a function of a key and a :class:`Setting`. In all of them every *seed* has samples, a
+Experiments, each a function of a key and a :class:`Setting`. In all of them every *seed* has samples, a
 teacher, initial weights and batches of its own, and the cells (rho, T) of a seed share them, so that differences
 between cells are paired.
 
 - :func:`grid`: the students' test error over rho and T, for teachers of three qualities;
+- :func:`longer`: the same, trained longer;
 - :func:`transfer`: their disagreement with a teacher whose classes are the truth, over the number of samples;
 - :func:`closed_form`: on two classes, networks beside the closed-form student of their limit kernel.
 
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 
 import jax
@@ -28,7 +30,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float
 
-from kdlib._checks import require_increasing, require_ratios, require_temperature, require_whole
+from kdlib._checks import require, require_increasing, require_ratios, require_temperature, require_whole
 from kdlib.classifiers import MLP, ResNet
 from kdlib.datasets import load
 from kdlib.distillation import class_distillation_loss, distillation_loss, effective_logit
@@ -58,8 +60,12 @@ class Setting:
         rho, T: the grid. At rho = 0 there is no temperature, and one student serves all.
         steps, size, learning_rate: of Adam; batches of the given size, and a rate that falls to zero along a cosine.
         early: steps after which the under-trained teacher stops.
+        sizes: numbers of samples over which :func:`transfer` runs.
         seeds: repetitions.
         points: test samples, the first ones.
+
+    Raises:
+        ValueError: a value outside its domain, or a better teacher of fewer samples than the students.
     """
 
     dataset: str
@@ -79,6 +85,9 @@ class Setting:
     def __post_init__(self):
         if self.model not in MODELS:
             raise ValueError(f"model must be {', '.join(MODELS)}, got {self.model!r}: add yours to practical.MODELS")
+        for name in ("rho", "T"):
+            if np.ndim(getattr(self, name)) != 1:
+                raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: one value of T is (5.0,)")
         require_ratios(rho=self.rho)
         if list(self.rho) != sorted({0.0, *self.rho, 1.0}):
             raise ValueError(f"rho must increase from 0 to 1, got {list(self.rho)}: both ends are compared with")
@@ -86,11 +95,16 @@ class Setting:
         if not len(self.T):
             raise ValueError("T must be a list of temperatures, got none: give one or more")
         for name in ("n", "n_teacher", "steps", "size", "early", "points"):
-            require_whole(name, getattr(self, name), "it counts samples or steps")
+            whole = int(require_whole(name, getattr(self, name), "it counts samples or steps"))
+            object.__setattr__(self, name, whole)  # 100.0 is 100
+        require("learning_rate", self.learning_rate, "be positive and finite", lambda r: (r > 0) & (r < np.inf),
+                "leave it out for the default")
+        if self.n_teacher < self.n:
+            raise ValueError(f"n_teacher must be at least n, {self.n}, got {self.n_teacher}: it is the better teacher")
         if self.early >= self.steps:
             raise ValueError(f"early must be below steps, {self.steps}, got {self.early}: else nothing is cut short")
         require_increasing("sizes", self.sizes, "give numbers of samples")
-        if not isinstance(self.seeds, int) or self.seeds < 3:
+        if not isinstance(self.seeds, int | np.integer) or self.seeds < 3:
             raise ValueError(f"seeds must be a whole number from 3 up, got {self.seeds}: differences need an error, "
                              "and the best rho is chosen on other seeds")
 
@@ -212,6 +226,11 @@ def samples(key: Array, setting: Setting, data: Images, *counts: int) -> list[np
     return np.split(np.asarray(orders)[:, : sum(counts)], np.cumsum(counts)[:-1], axis=1)
 
 
+def _require_teachers(which):
+    if not len(which) or not set(which) <= set(TEACHERS):
+        raise ValueError(f"which must name some of {', '.join(TEACHERS)}, got {which!r}: leave it out for all")
+
+
 def teachers(
     key: Array, setting: Setting, data: Images, own: np.ndarray, other: np.ndarray, which: Sequence[str] = TEACHERS
 ) -> dict:
@@ -221,9 +240,6 @@ def teachers(
     better one on all of it and for twice as long, the comparable one on its first n. The under-trained one is the
     comparable one at an earlier step.
     """
-    unknown = set(which) - set(TEACHERS)
-    if unknown:
-        raise ValueError(f"which must name some of {', '.join(TEACHERS)}, got {sorted(unknown)}")
     def at(params):
         errors = (logits(setting, params, data.x_test).argmax(-1) != data.y_test).mean(-1)
         return logits(setting, params, data.x[own]), errors
@@ -252,9 +268,10 @@ def grid(
         For each teacher a dictionary with ``"teacher"``, its test error for each seed, ``"at samples"``, its error at
         the students' samples, and ``"students"``, their test errors with axes (rho, T, seeds).
     """
+    _require_teachers(which)
     data = data or images(setting)
     of_samples, of_teachers, of_students = jax.random.split(key, 3)
-    own, other = samples(of_samples, setting, data, setting.n, max(setting.n, setting.n_teacher))
+    own, other = samples(of_samples, setting, data, setting.n, setting.n_teacher)
     x, y = data.x[own], data.y[own]
     (rho, T), place = cells(setting.rho, setting.T)
     made = teachers(of_teachers, setting, data, own, other, which)
@@ -301,6 +318,7 @@ def transfer(key: Array, setting: Setting, data: Images | None = None, *, rho: S
 def closed_form(
     key: Array, setting: Setting, data: Images | None = None, *,
     which: Sequence[str] = TEACHERS, width: int = 64, steps: int = 2000, learning_rate: float = 0.5,
+    epochs: tuple[int, int] = (8, 1024),
 ) -> dict:
     r"""Two classes: networks over (rho, T) beside the closed-form student of their limit kernel, on the same samples.
 
@@ -310,15 +328,17 @@ def closed_form(
     .. math:: \ell \big/ \bigl(\tfrac{\rho}{T^2} + 1 - \rho\bigr),
 
     a rescaled time that gives every cell the same largest curvature, 1/4, and moves no minimum. Teachers are kernel
-    teachers, stopped at 8 or 1024 epochs.
+    teachers, the under-trained one stopped at the first of the epochs, the others at the second. Of the setting, model,
+    steps, rate and early are of no account.
 
     Returns:
         For each teacher a dictionary with ``"teacher"`` (seeds,), and with axes (rho, T, seeds) ``"kernel"`` and
         ``"networks"``: test errors.
     """
+    _require_teachers(which)
     data = data or images(setting, binary=True)
     of_samples, of_students = jax.random.split(key)
-    own, other = samples(of_samples, setting, data, setting.n, max(setting.n, setting.n_teacher))
+    own, other = samples(of_samples, setting, data, setting.n, setting.n_teacher)
     # Pixels have mean square 1, as the paper's inputs from N(0, I) have.
     flat = lambda x: np.asarray(x.reshape(len(x), -1))
     x, x_test, y = flat(data.x), flat(data.x_test), data.y
@@ -329,10 +349,10 @@ def closed_form(
     targets, kernel_errors, teacher_errors = {}, {}, {}
     for name in which:
         some = other if name == "better" else other[:, : setting.n]
-        epochs = [8] if name == "under-trained" else [1024]
+        stop = epochs[0] if name == "under-trained" else epochs[1]
         targets[name], kernel_errors[name], teacher_errors[name] = [], [], []
         for mine, theirs in zip(own, some, strict=True):
-            teacher = train_kernel_teacher(x[theirs], y[theirs], ntk, epochs=epochs)
+            teacher = train_kernel_teacher(x[theirs], y[theirs], ntk, epochs=[stop])
             z_t = np.asarray(teacher.logits(x[mine]))[0]
             z = np.asarray(effective_logit(z_t[:, None], y[mine][:, None], rho=rho[None], T=T[None]))
             z = np.where(np.isinf(z), np.sign(z), z)
@@ -368,7 +388,11 @@ def paired(errors: Float[ArrayLike, "*cells seeds"], others: Float[ArrayLike, "*
     >>> print(round(float(difference), 3), error < 1e-9)
     0.1 True
     """
-    differences = np.asarray(errors, float) - np.asarray(others, float)
+    errors, others = np.asarray(errors, float), np.asarray(others, float)
+    if errors.shape != others.shape or not errors.ndim or errors.shape[-1] < 2:
+        raise ValueError(f"errors must have one shape, with two seeds or more, got {errors.shape} and {others.shape}: "
+                         "give both for the same seeds")
+    differences = errors - others
     return differences.mean(-1), differences.std(-1, ddof=1) / differences.shape[-1] ** 0.5
 
 
@@ -387,13 +411,18 @@ def held_out(errors: Float[ArrayLike, "choices seeds"], choose_by: Float[ArrayLi
     """
     errors = np.asarray(errors, float)
     by = errors if choose_by is None else np.asarray(choose_by, float)
+    if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2:
+        raise ValueError(f"errors must have shape (choices, seeds), with two seeds or more, got {errors.shape} and "
+                         f"{by.shape}: a seed's choice is made by the others")
     best = (by.sum(1, keepdims=True) - by).argmin(0)
     return errors[best, np.arange(errors.shape[1])]
 
 
-def longer(key: Array, setting: Setting) -> dict:
-    """:func:`grid` with students trained four times as long, at T = 5 for the comparable teacher: has it converged?"""
-    return grid(key, replace(setting, T=(5.0,)), which=["comparable"], steps=4 * setting.steps)
+def longer(
+    key: Array, setting: Setting, *, T: Sequence[float] = (5.0,), times: int = 4, which: Sequence[str] = ("comparable",)
+) -> dict:
+    """:func:`grid` with students trained several times as long: has it converged?"""
+    return grid(key, replace(setting, T=tuple(T)), which=which, steps=times * setting.steps)
 
 
 EXPERIMENTS: dict[str, Callable] = {"grid": grid, "longer": longer, "transfer": transfer, "closed_form": closed_form}
@@ -430,6 +459,15 @@ def _arrays(value):
     return np.array(value) if isinstance(value, list) else value
 
 
+def _used(experiment, setting):
+    """What the experiment uses of a setting, and the arguments that it has besides."""
+    unused = {"grid": ["sizes"], "longer": ["sizes"], "transfer": ["n_teacher", "early"],
+              "closed_form": ["model", "early", "sizes"]}[experiment]
+    own = {name: p.default for name, p in signature(EXPERIMENTS[experiment]).parameters.items()
+           if p.default not in (p.empty, None)}
+    return {name: value for name, value in asdict(setting).items() if name not in unused} | own
+
+
 def main(arguments: Sequence[str] | None = None):
     parser = argparse.ArgumentParser(prog="python -m kdlib.practical", description="The long runs of Appendix S2.")
     parser.add_argument("experiment", choices=EXPERIMENTS)
@@ -447,7 +485,7 @@ def main(arguments: Sequence[str] | None = None):
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.monotonic() - start),
         "seed": chosen.seed,
-        "setting": asdict(used),
+        "setting": _used(chosen.experiment, used),
         "results": _plain(results),
     }
     output.write_text(json.dumps(content) + "\n")

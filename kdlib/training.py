@@ -89,16 +89,22 @@ def batches_by_seed(
     Samples of a batch are drawn with replacement. Arrays keep their dtype: in single precision like the
     weights, training is so too.
 
+    Args:
+        x, z_t: samples and teacher logits, one or K for each sample.
+        y_g: labels 0 or 1, or classes from 0 up; that none is beyond the logits is not checked here.
+        size: samples of a batch.
+
     Raises:
-        ValueError: arrays whose first two axes differ, or values that are not finite.
+        ValueError: arrays whose first two axes differ, no samples, or values outside their domain.
     """
     arrays = x, z_t, y_g = tuple(map(jnp.asarray, (x, z_t, y_g)))
     shapes = [values.shape[:2] for values in arrays]
-    if len(set(shapes)) > 1 or len(shapes[0]) < 2:
+    if len(set(shapes)) > 1 or len(shapes[0]) < 2 or 0 in shapes[0]:
         raise ValueError(f"x, z_t, y_g must have the same first two axes, (seeds, n), got {shapes}: "
                          "give every seed as many samples")
-    for name, values in zip(("x", "z_t", "y_g"), arrays, strict=True):
+    for name, values in (("x", x), ("z_t", z_t)):
         require(name, values, "be finite", np.isfinite, "remove or repair those samples first")
+    require("y_g", y_g, "be whole numbers from 0 up", lambda y: (y >= 0) & (y == np.floor(y)), "number the classes")
     size, n = int(require_whole("size", size, "give the number of samples of a batch")), shapes[0][1]
 
     def batch(x, z_t, y_g, key, step):
@@ -183,8 +189,8 @@ def train(
         def objective(weights, x, z_t, y_g):
             z_s = f(weights, x)
             if z_s.shape != z_t.shape:
-                raise ValueError(f"f must return one logit for each sample, of shape {z_t.shape}, got {z_s.shape}: "
-                                 "drop or add an axis, as by [:, 0]")
+                raise ValueError(f"f must return logits of the teacher's shape, {z_t.shape}, got {z_s.shape}: "
+                                 "drop or add an axis, as by [:, 0], or give as many classes")
             return loss(z_s, z_t, y_g, rho=rho, T=T)
 
         def step(i, carry):

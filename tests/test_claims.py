@@ -49,13 +49,18 @@ def test_condition_may_decide_what_is_undecided_as_stated():
     (lambda ledger: ledger.measure("2.3", 2.0), ValueError, "already measured"),
     (lambda ledger: ledger.measure("2.3", 2.0, condition="T < 1"), ValueError, "must be None, got 'T < 1'"),
     (lambda ledger: ledger.expect("9.9", "gap > 0", positive), KeyError, "add it to kdlib.claims.CLAIMS"),
+    (lambda ledger: ledger.expect("2.4", "gap\n> 0", positive), ValueError, "must be one line each"),
+    (lambda ledger: ledger.expect("2.4", "gap > 0", positive, condition="remark"), ValueError, "must be one line each"),
+    (lambda ledger: read_ledger("no ledger: 1"), ValueError, "must be a printed ledger"),
 ])
 def test_order_is_enforced(step, error, message):
     with pytest.raises(error, match=message):
         step(ledger_with(value=1.0))
 
 
-@pytest.mark.parametrize("number", [{"value": float("nan")}, {"value": 1.0, "error": float("nan")}])
+@pytest.mark.parametrize("number", [
+    {"value": float("nan")}, {"value": 1.0, "error": float("nan")}, {"value": 1.0, "error": -1.0},
+])
 def test_a_measurement_is_a_number(number):
     with pytest.raises(ValueError, match="must be a number"):
         ledger_with(**number)

@@ -236,6 +236,7 @@ def test_label_smoothing_is_an_undecided_teacher_at_temperature_one(y_g, epsilon
     (lambda: class_distillation_loss([[1.0, 2.0]], [[1.0, 2.0]], [2], rho=0.5, T=1), "y_g must be classes from 0 to 1"),
     (lambda: class_distillation_loss([[1.0, 2.0]], [[1.0, 2.0]], 1, rho=0.5, T=1), r"must have shape \(n, K\) and y_g"),
     (lambda: class_distillation_loss([[1.0]], [[1.0]], [0], rho=0.5, T=1), "give K >= 2 logits"),
+    (lambda: class_distillation_loss([[1.0, 2.0]], [[1.0, 2.0]], [0], rho=0.5, T=[1, 2]), "rho and T must be numbers"),
     (lambda: class_distillation_loss([[1.0, np.inf]], [[1.0, 2.0]], [0], rho=0.5, T=1), "z_s must be finite, got inf"),
     (lambda: label_smoothing_logit(1, epsilon=2), r"epsilon must lie in \[0, 1\], got 2"),
     (lambda: split_threshold(rho=-0.1, T=1), r"rho must lie in \[0, 1\], got -0.1"),

@@ -8,16 +8,14 @@ import traitlets
 
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import Explorer, among, module, polyline
+from kdlib.explorers._task import EPOCHS, NETWORK
 from kdlib.hard_labels import hard_label_projection
-from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 from kdlib.tasks import labels, random_mixture, sample_inputs
 from kdlib.teachers import train_kernel_teacher
 
 SIDE = 37  # points of the map's grid on each side
 SIZES = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
-EPOCHS = [2**k for k in range(4, 15)]
-NETWORK = fully_connected(3, width=512)  # of the student and of the teacher; only their infinite width counts
 GRID = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, SIDE)]), axis=-1).reshape(-1, 2)  # row by row, from below
 
 
@@ -59,7 +57,7 @@ class CorrectionExplorer(Explorer):
 
     Limits:
         ``rho = 0`` has infinite targets: the student is that of the labels' signs, which has the same boundary.
-        Logits are known on a grid of 37 x 37 points, from which the errors are good to about 0.1 points of a percent.
+        Logits are known on a grid of 37 x 37 points, from which the errors are good to about 0.1 percentage points.
 
     Raises:
         ValueError: rho outside [0, 1], T not positive; n or epoch not among the values of their slider.
@@ -88,18 +86,24 @@ class CorrectionExplorer(Explorer):
 
     def solve(self, ratios):
         """Students' logits on the map at some soft ratios, their errors, and the projections of all epochs."""
-        x, z_g, truth = np.reshape(self.task["x"], (-1, 2)), np.array(self.task["z_g"]), np.array(self.task["truth"])
-        y_g, z_t = labels(z_g), np.array(self.task["z_t"])
-        students = NestedStudents(x, NETWORK.ntk)
+        z_g, z_t = np.array(self.task["z_g"]), np.array(self.task["z_t"])
+        students = NestedStudents(np.reshape(self.task["x"], (-1, 2)), NETWORK.ntk)
+        projections = hard_label_projection(students, z_t.T, labels(z_g), z_g, T=self.T)
+        return *self._learnt(students, ratios), projections
+
+    def _learnt(self, students, ratios):
+        """Students' logits on the map at some soft ratios, and their errors."""
+        y_g, z_t = labels(np.array(self.task["z_g"])), np.array(self.task["z_t"])
         targets = lambda rho: 2 * y_g - 1 if rho == 0 else effective_logit(
             z_t[EPOCHS.index(self.epoch)], y_g, rho=rho, T=self.T)
         z = students.predict(GRID, np.stack([targets(rho) for rho in ratios], axis=1), [self.n])[0].T
-        return z, wrong_share(z, truth), hard_label_projection(students, z_t.T, y_g, z_g, T=self.T)
+        return z, wrong_share(z, np.array(self.task["truth"]))
 
     def picture(self):
         """Boundaries in the plane, and the error against rho beside them, as a still SVG for pages without scripts."""
         ratios = np.linspace(0, 1, 21)
-        z, errors, _ = self.solve([self.rho, *ratios])
+        students = NestedStudents(np.reshape(self.task["x"], (-1, 2)), NETWORK.ntk)
+        z, errors = self._learnt(students, [self.rho, *ratios])
         truth, teacher = np.array(self.task["truth"]), np.array(self.task["teachers"][EPOCHS.index(self.epoch)])
         wrong = wrong_share(teacher, truth)
         reach = 1.1 * max(errors.max(), wrong)
