@@ -104,8 +104,8 @@ def class_distillation_loss(
     require_logits(z_s=z_s, z_t=z_t)
     require_ratios(rho=rho)
     require_temperature(T)
-    if jnp.ndim(rho) or jnp.ndim(T):
-        raise ValueError(f"rho and T must be numbers, got shapes {jnp.shape(rho)} and {jnp.shape(T)}: "
+    if np.ndim(rho) or np.ndim(T):
+        raise ValueError(f"rho and T must be numbers, got shapes {np.shape(rho)} and {np.shape(T)}: "
                          "map over several with jax.vmap")
     z_s = jnp.asarray(z_s)
     z_s = z_s if jnp.issubdtype(z_s.dtype, jnp.floating) else z_s.astype(float)

@@ -181,7 +181,7 @@ def test_bad_training_arguments_are_refused():
         students(steps=[5, 5])
     with pytest.raises(ValueError, match=r"rho must lie in \[0, 1\], got 1.5"):
         students(rho=1.5)
-    with pytest.raises(ValueError, match=r"f must return one logit for each sample, of shape \(6,\), got \(6, 1\)"):
+    with pytest.raises(ValueError, match=r"f must return logits of the teacher's shape, \(6,\), got \(6, 1\)"):
         train(lambda w, x: (x @ w)[:, None], jnp.zeros(2), full_batch(X, Z_T, Y_G), rho=1, T=1, steps=1, key=KEY,
               optimizer=optax.sgd(1.0))
     with pytest.raises(ValueError, match=r"key must be a JAX key, got 0: write jax.random.key\(0\)"):
