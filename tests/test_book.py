@@ -481,7 +481,8 @@ def test_correction_restores_a_link_and_agrees_with_the_library(browser, site):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
         with opened_at(browser, site, CORRECTION, state) as shown:
             assert shown.sliders() == state
-            _, errors, parts = CorrectionExplorer(**state).solve([rho, 1, 0])
+            explorer = CorrectionExplorer(**state)
+            (_, errors), parts = explorer.solve([rho, 1, 0]), explorer.project()
             for name, error in zip(("student", "soft", "hard"), errors, strict=True):
                 assert abs(shown.reading(name) - 100 * error) <= 0.051  # one decimal is shown
             i = n - 1, CorrectionExplorer().task["epochs"].index(epoch)
@@ -767,7 +768,8 @@ def test_correction_in_browser_and_library_agree(evaluate):
         [CorrectionExplorer().task, settings, ratios],
     )
     for setting, (z, errors, ends, parts) in zip(settings, results, strict=True):
-        expected, rates, h = CorrectionExplorer(**setting).solve(ratios)
+        explorer = CorrectionExplorer(**setting)
+        (expected, rates), h = explorer.solve(ratios), explorer.project()
         assert (np.abs(z - expected) <= BROWSER * np.maximum(1, np.abs(expected))).all()
         assert np.abs(errors - rates).max() <= BROWSER
         assert np.abs(ends - rates[[0, -1]]).max() <= BROWSER

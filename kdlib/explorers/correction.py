@@ -84,26 +84,28 @@ class CorrectionExplorer(Explorer):
         name = proposal.trait.name
         return among(name, proposal.value, {"n": SIZES, "epoch": EPOCHS}[name])
 
-    def solve(self, ratios):
-        """Students' logits on the map at some soft ratios, their errors, and the projections of all epochs."""
-        z_g, z_t = np.array(self.task["z_g"]), np.array(self.task["z_t"])
+    def _samples(self):
+        """Students of the samples, their labels, and the logits there of the teachers of all epochs."""
         students = NestedStudents(np.reshape(self.task["x"], (-1, 2)), NETWORK.ntk)
-        projections = hard_label_projection(students, z_t.T, labels(z_g), z_g, T=self.T)
-        return *self._learnt(students, ratios), projections
+        return students, labels(np.array(self.task["z_g"])), np.array(self.task["z_t"])
 
-    def _learnt(self, students, ratios):
+    def solve(self, ratios):
         """Students' logits on the map at some soft ratios, and their errors."""
-        y_g, z_t = labels(np.array(self.task["z_g"])), np.array(self.task["z_t"])
+        students, y_g, z_t = self._samples()
         targets = lambda rho: 2 * y_g - 1 if rho == 0 else effective_logit(
             z_t[EPOCHS.index(self.epoch)], y_g, rho=rho, T=self.T)
         z = students.predict(GRID, np.stack([targets(rho) for rho in ratios], axis=1), [self.n])[0].T
         return z, wrong_share(z, np.array(self.task["truth"]))
 
+    def project(self):
+        """Theorem 2's projections of all epochs, for all n."""
+        students, y_g, z_t = self._samples()
+        return hard_label_projection(students, z_t.T, y_g, np.array(self.task["z_g"]), T=self.T)
+
     def picture(self):
         """Boundaries in the plane, and the error against rho beside them, as a still SVG for pages without scripts."""
         ratios = np.linspace(0, 1, 21)
-        students = NestedStudents(np.reshape(self.task["x"], (-1, 2)), NETWORK.ntk)
-        z, errors = self._learnt(students, [self.rho, *ratios])
+        z, errors = self.solve([self.rho, *ratios])
         truth, teacher = np.array(self.task["truth"]), np.array(self.task["teachers"][EPOCHS.index(self.epoch)])
         wrong = wrong_share(teacher, truth)
         reach = 1.1 * max(errors.max(), wrong)
