@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
 
-.PHONY: help book test lab serve notebooks bench lock clean
+.PHONY: help book test lab serve pdf pictures notebooks bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,13 @@ lab: $(INSTALLED) ## open the chapters in JupyterLab
 serve: book ## build the pages and serve them
 	@echo "The book is at http://localhost:$(PORT)/ (Ctrl-C stops)"
 	@$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
+
+pdf: $(INSTALLED) ## print the book (needs Chromium)
+	$(BIN)/jupyter-book build . --builder singlehtml -W -n --keep-going -q
+	$(BIN)/python book/pdf.py
+
+pictures: book ## draw the README's picture and the card for links anew (needs Chromium)
+	$(BIN)/python book/pictures.py
 
 notebooks: $(INSTALLED) ## run the chapters in place, refreshing the outputs that are compared
 	$(BIN)/python book/run.py

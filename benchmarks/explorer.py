@@ -10,18 +10,19 @@ samples at 17 soft ratios, on a map of 37 x 37 points.
 Promise: a tick takes at most 4 ms, and of the other explorers' sliders at most 16 ms, the time of one frame.
 """
 
-import os
-import shutil
 import sys
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
 from kdlib import effective_logit
 
-PAGES = Path(__file__).parents[1] / "_build/html/book"
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "book"))
+from chromium import launched  # noqa: E402
+
+PAGES = ROOT / "_build/html/book"
 PAGE = PAGES / "02_problem_setup.html"
 INEFFICIENCY, CORRECTION = PAGES / "04_data_inefficiency.html", PAGES / "05_imperfect_teacher.html"
 TICKS = 60
@@ -55,13 +56,10 @@ PLOTLY = """async ([x, curves]) => {
 
 
 def main():
-    chromium = os.environ.get("KDLIB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        sys.exit("no Chromium: install Debian's chromium or Google Chrome, or set KDLIB_CHROMIUM to its path")
     rho = np.linspace(0.05, 0.95, TICKS)
     z_t = np.linspace(-10, 10, 161)
     curves = effective_logit(z_t, np.array([[0], [1]]), rho=rho[:, None, None], T=5.0)
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium) as browser:
+    with launched() as browser:
         page = browser.new_page()
 
         def ticks(explorer, name, values):

@@ -51,7 +51,8 @@ def broadcast(**named):
 
 def require_whole(name, values, remedy, largest=np.inf):
     """Whole numbers from 1 to `largest`, as integers of the same shape."""
-    rule = "be whole numbers from 1 up" if largest == np.inf else f"be whole numbers from 1 to {largest}"
+    rule = "be whole numbers" if np.ndim(values) else "be a whole number"
+    rule += " from 1 up" if largest == np.inf else f" from 1 to {largest}"
     require(name, values, rule, lambda v: (v >= 1) & (v <= largest) & (v < np.inf) & (v == np.floor(v)), remedy)
     return np.asarray(values, float).astype(int)
 

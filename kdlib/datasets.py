@@ -88,7 +88,7 @@ def load(
     >>> print(parity.classes[1], len(parity.x_test))
     1, 3, 5, 7, 9 500
     """
-    if name not in _CLASSES:
+    if name not in tuple(_CLASSES):
         raise ValueError(f"name must be {', '.join(_CLASSES)}, got {name!r}: for other data, pass arrays of your own")
     classes, new_labels = _relabel(binary, _CLASSES[name])
     read = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10}[name]

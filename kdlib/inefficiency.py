@@ -17,8 +17,7 @@ from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from kdlib._checks import require, require_whole
-from kdlib._jackknife import jackknife as jackknife
-from kdlib._jackknife import standard_error, with_replicates
+from kdlib.statistics import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
 
@@ -39,7 +38,7 @@ class Inefficiency:
         r"""A function of the values, and its standard error by the jackknife.
 
         Tasks that share their runs' samples vary together: the error of a difference between two of them, asked for
-        in this way, takes that into account. :func:`~kdlib.inefficiency.jackknife` does the same for any function
+        in this way, takes that into account. :func:`~kdlib.statistics.jackknife` does the same for any function
         of the norms' means.
 
         >>> norms = np.array([[1.0, 2.0, 4.0], [1.0, 2.2, 4.4]])

@@ -101,8 +101,12 @@ class Network:
         return _stax(self)[0](key, (-1, dimension))[1]
 
     def apply(self, params: PyTree, x: Float[ArrayLike, "n d"]) -> Float[Array, " n"]:
-        """Logits f(x; w)."""
-        return _stax(self)[1](params, jnp.asarray(x))[:, 0]
+        """Logits f(x; w).
+
+        Raises:
+            ValueError: inputs that are not (n, d).
+        """
+        return _stax(self)[1](params, _rows(jnp.asarray(x)))[:, 0]
 
     def linearize(self, params: PyTree) -> Callable[[PyTree, Array], Array]:
         r"""First-order expansion of the network at ``params`` = :math:`w_0` (Section 2).
@@ -277,10 +281,14 @@ def _tiles(x):
     return [(slice(i, min(i + edge, len(x))), jnp.asarray(padded[i : i + edge])) for i in starts]
 
 
-def _inputs(x):
-    x = jnp.asarray(x, float) if isinstance(x, jax.core.Tracer) else np.asarray(x, float)
+def _rows(x):
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have shape (n, d), got {x.shape}: write x[:, None] for one-dimensional inputs")
+    return x
+
+
+def _inputs(x):
+    x = _rows(jnp.asarray(x, float) if isinstance(x, jax.core.Tracer) else np.asarray(x, float))
     # Squares of larger values overflow.
     require("x", x, "be finite and below 1e150 in size", lambda v: np.abs(v) < 1e150,
             "remove or repair those samples first")

@@ -1,7 +1,6 @@
 """One look for every figure, in a live notebook and in the static book."""
 
 import json
-from itertools import count
 
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -27,8 +26,6 @@ _TEMPLATE = go.layout.Template(
         yaxis=_AXIS,
     )
 )
-
-_number = count(1)
 
 
 class Described:
@@ -57,11 +54,11 @@ class Described:
         }
 
     def _static_html(self, content):
-        name = f"kd-figure-{next(_number)}"
+        # Scripts run in the order of the page: the first figure without a label is this one.
         height = self.figure.layout.height or _TEMPLATE.layout.height
-        return f"""<div class="kd-figure" id="{name}" role="img" style="height:{height}px"></div>
+        return f"""<div class="kd-figure" role="img" style="height:{height}px"></div>
 <script type="module">
-const host = document.getElementById("{name}");
+const host = document.querySelector(".kd-figure:not([aria-label])");
 host.setAttribute("aria-label", {json.dumps(self.alt)});
 globalThis.kdPlotly ??= new Promise((resolve) => {{
   const script = document.createElement("script");

@@ -381,43 +381,6 @@ def closed_form(
     return results
 
 
-def paired(errors: Float[ArrayLike, "*cells seeds"], others: Float[ArrayLike, "*cells seeds"]) -> tuple:
-    """Mean difference of two students of the same seeds, and its standard error.
-
-    >>> difference, error = paired([0.2, 0.4, 0.3], [0.1, 0.3, 0.2])
-    >>> print(round(float(difference), 3), error < 1e-9)
-    0.1 True
-    """
-    errors, others = np.asarray(errors, float), np.asarray(others, float)
-    if errors.shape != others.shape or not errors.ndim or errors.shape[-1] < 2:
-        raise ValueError(f"errors must have one shape, with two seeds or more, got {errors.shape} and {others.shape}: "
-                         "give both for the same seeds")
-    differences = errors - others
-    return differences.mean(-1), differences.std(-1, ddof=1) / differences.shape[-1] ** 0.5
-
-
-def held_out(errors: Float[ArrayLike, "choices seeds"], choose_by: Float[ArrayLike, "choices seeds"] | None = None):
-    """For each seed, the error at the choice that is best on average over all *other* seeds.
-
-    The smallest mean of a table flatters: noise takes part in the choice. Here no seed is scored on a choice in which
-    it took part.
-
-    Args:
-        errors: what is scored.
-        choose_by: what the choice is made by; by default the errors themselves.
-
-    >>> print(held_out([[0.1, 0.2, 0.9], [0.3, 0.3, 0.3]]))
-    [0.3 0.3 0.9]
-    """
-    errors = np.asarray(errors, float)
-    by = errors if choose_by is None else np.asarray(choose_by, float)
-    if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2:
-        raise ValueError(f"errors must have shape (choices, seeds), with two seeds or more, got {errors.shape} and "
-                         f"{by.shape}: a seed's choice is made by the others")
-    best = (by.sum(1, keepdims=True) - by).argmin(0)
-    return errors[best, np.arange(errors.shape[1])]
-
-
 def longer(
     key: Array, setting: Setting, *, T: Sequence[float] = (5.0,), times: int = 4, which: Sequence[str] = ("comparable",)
 ) -> dict:

@@ -20,7 +20,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.sparse.linalg import eigsh
 
 from kdlib._checks import require, require_rows, require_vectors, require_whole
-from kdlib._jackknife import standard_error, with_replicates
+from kdlib.statistics import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
 
@@ -40,6 +40,9 @@ def transfer_risk(z_t: Float[ArrayLike, "*#n m"], z_s: Float[ArrayLike, "*#n m"]
     if not z_t.ndim or not z_s.ndim or z_t.shape[-1] != z_s.shape[-1] or not z_t.shape[-1]:
         raise ValueError(f"z_t and z_s must have test points along their last axis, got shapes {z_t.shape} and "
                          f"{z_s.shape}: give a logit of each for every point")
+    if any(1 != a != b != 1 for a, b in zip(z_t.shape[::-1], z_s.shape[::-1], strict=False)):
+        raise ValueError(f"z_t and z_s must broadcast, got shapes {z_t.shape} and {z_s.shape}: give one of them for "
+                         "each case, or a single one for all")
     return np.mean(np.sign(z_t) * np.sign(z_s) < 0, axis=-1)
 
 

@@ -172,6 +172,8 @@ def train(
     require_ratios(rho=rho)
     require_temperature(T)
     steps = require_increasing("steps", steps, "give step counts")
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ValueError(f"optimizer must be one of optax, got {optimizer!r}: write optax.sgd(0.5)")
     rho, T = broadcast(rho=rho, T=T)
     if not isinstance(key, jax.Array | np.ndarray):
         raise ValueError(f"key must be a JAX key, got {key!r}: write jax.random.key(0)")

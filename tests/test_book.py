@@ -7,7 +7,6 @@ that leaves the site, fails or is refused, and an error in a script, fail the te
 import base64
 import os
 import re
-import shutil
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ import numpy as np
 import plotly.offline
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from chromium import NoChromium, launched, settle
+from playwright.sync_api import Page
 from scipy.ndimage import zoom
 from tolerances import BROWSER, ROUNDING
 
@@ -58,22 +58,17 @@ PHONE = {"width": 390, "height": 844}
 # colour mode on a first visit.
 KNOWN = ("Identifier 'THEBE_JS_URL' has already been declared", "Got invalid theme mode: . Resetting to auto.")
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
-
 
 # --- A browser, a site, a page that is watched --------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = os.environ.get("KDLIB_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not chromium:
-        missing = "no Chromium: install Debian's chromium or Google Chrome, or set KDLIB_CHROMIUM to its path"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser:
-        yield browser
+    try:
+        with launched() as browser:
+            yield browser
+    except NoChromium as missing:
+        pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +113,6 @@ def opened(browser, site, path, *, viewport=DESKTOP, **settings):
             settle(page)
         yield page
     assert not [trouble for trouble in troubles if not any(known in trouble for known in KNOWN)]
-
-
-def settle(page):
-    """Wait until formulas are typeset and figures drawn: both move what is below them."""
-    page.wait_for_function("[...document.querySelectorAll('.math')].every((m) => m.querySelector('mjx-container'))")
-    for figure in page.locator(".kd-figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg.main-svg .trace").first.wait_for(state="attached")
 
 
 # --- Every page ---------------------------------------------------------------------------------
@@ -178,6 +165,24 @@ def test_every_claim_has_a_verdict_or_is_open(on_disk):
     total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text())[1]
     assert [int(n.replace("–", "0")) for n in re.findall(r"<td>(.*?)</td>", total)] == [
         counts[verdict] for verdict in (*VERDICTS, "open")]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_light_and_says_elsewhere_what_it_is(on_disk, path):
+    file = HTML / f"{path}.html"
+    assert file.stat().st_size <= 1_000_000
+    page = file.read_text()
+    assert "widget-state+json" not in page
+    card = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', page))
+    assert card["title"] and len(card["description"]) > 50
+    assert (HTML / card["image"]).exists()
+
+
+def test_every_notebook_shows_how_long_it_took(on_disk):
+    for path in ROOT.glob("book/*.ipynb"):
+        article = (HTML / f"book/{path.stem}.html").read_text()
+        seconds = re.search(r"It takes</em>\s+(\d+) seconds", article)
+        assert seconds and int(seconds[1]) <= 180, path.stem
 
 
 @pytest.mark.parametrize("path", PAGES)

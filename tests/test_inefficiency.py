@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tolerances import ROUNDING, SLOPE, TRACE
 
 from kdlib import NestedStudents, data_inefficiency, effective_logit, fully_connected
-from kdlib.inefficiency import expected_norms, jackknife
+from kdlib.inefficiency import expected_norms
 from kdlib.tasks import flip_signs, sample_inputs
 
 network = fully_connected(3, width=1)
@@ -111,24 +111,6 @@ def test_one_run_may_dwarf_all_others(large):
     assert found.values == pytest.approx(0.75, abs=SLOPE)
     assert found.replicates[:, 0] == pytest.approx([0.75, 0.75, 0.75, 0.5], abs=SLOPE)
     assert found.errors == pytest.approx(np.sqrt(3 / 4 * (3 / 16**2 + 9 / 16**2)), abs=SLOPE)
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error():
-    a, b = np.random.default_rng(6).uniform(1, 2, (2, 9, 5))
-    value, error = jackknife(lambda mean: mean, a)
-    assert value == pytest.approx(a.mean(axis=0), rel=ROUNDING)
-    assert error == pytest.approx(a.std(axis=0, ddof=1) / 3, rel=1e-12)
-    ratio, error = jackknife(lambda top, bottom: top / bottom, a, b)
-    assert ratio == pytest.approx(a.mean(axis=0) / b.mean(axis=0), rel=1e-12)
-    # To first order, a ratio of means errs like the mean of (a - ratio * b) / mean b.
-    spread = ((a - ratio * b) / b.mean(axis=0)).std(axis=0, ddof=1) / 3
-    assert error == pytest.approx(spread, rel=0.05)
-
-
-@pytest.mark.parametrize("runs", [([1.0],), ([1.0, 2.0], [1.0, 2.0, 3.0]), (2.0,)])
-def test_the_jackknife_needs_two_runs_and_as_many_of_each(runs):
-    with pytest.raises(ValueError, match="runs must have one row for each of two or more runs"):
-        jackknife(lambda *means: sum(means), *runs)
 
 
 # --- Exact expectations -------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The experiments of Appendix S2: their statistics, their shapes at a tiny size, and a cell of the stored runs anew."""
+"""The experiments of Appendix S2: their shapes at a tiny size, and a cell of the stored runs anew."""
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,8 @@ from kdlib.practical import (
     closed_form,
     fit,
     grid,
-    held_out,
     images,
     logits,
-    paired,
     samples,
     setting,
     transfer,
@@ -22,30 +20,6 @@ from kdlib.practical import (
 
 KEY = jax.random.key(0)
 TINY = dict(n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), steps=4, early=1, sizes=(10, 20), seeds=3, points=50)
-
-
-def test_no_seed_is_scored_on_a_choice_in_which_it_took_part():
-    errors = np.random.default_rng(0).normal(size=(5, 8))
-    scored = held_out(errors)
-    for seed in range(8):
-        others = np.delete(errors, seed, axis=1).mean(1)
-        assert scored[seed] == errors[others.argmin(), seed]
-    by = np.zeros((5, 8))
-    by[3] = -1
-    assert np.array_equal(held_out(errors, by), errors[3])
-
-
-def test_choosing_on_pure_noise_gains_nothing():
-    """The smallest mean of ten equal choices lies below theirs; the held-out score does not."""
-    noise = np.random.default_rng(1).normal(size=(400, 10, 10))
-    assert np.mean([table.mean(1).min() for table in noise]) < -0.4
-    assert abs(np.mean([held_out(table) for table in noise])) < 0.1
-
-
-def test_paired_differences_know_what_seeds_share():
-    shared = np.random.default_rng(0).normal(size=9) * 100
-    difference, error = paired(shared + np.arange(9), shared)
-    assert difference == pytest.approx(4) and error == pytest.approx(np.arange(9).std(ddof=1) / 3)
 
 
 def test_samples_of_student_and_teacher_are_disjoint():

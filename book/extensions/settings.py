@@ -1,10 +1,12 @@
-"""Sphinx extension: `{settings}` and `{constants}`, tables of what the book's notebooks are run with.
+"""Sphinx extension: `{settings}`, `{constants}` and `{stored-runs}`, tables of what the book's numbers were made with.
 
 `{settings}` reads each notebook's cell of parameters, with its comments; a comment that speaks of the paper marks a
-setting as the paper's. `{constants}` lists the assignments of plain numbers in the cells that a reader sees.
+setting as the paper's. `{constants}` lists the assignments of plain numbers in the cells that a reader sees, and
+`{stored-runs}` the runs in kdlib/stored with their commands and settings.
 """
 
 import ast
+import json
 import re
 from html import escape
 from pathlib import Path
@@ -60,6 +62,23 @@ class Constants(Settings):
                         yield name, f"<code>{escape(ast.unparse(value))}</code>", escape(section)
 
 
+class StoredRuns(SphinxDirective):
+    def run(self):
+        self.env.note_reread()
+        rows = "".join(map(self.row, sorted((BOOK.parent / "kdlib" / "stored").glob("*.json"))))
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("Made by", "On", "With"))
+        html = f'<table class="claims settings"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        return [nodes.raw("", html, format="html")]
+
+    def row(self, path):
+        stored = json.loads(path.read_text())
+        settings = stored.get("setting") or stored.get("settings")
+        if isinstance(settings, dict):
+            settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in settings.items())
+        return (f'<tr><th scope="row"><code>{escape(stored["command"])}</code></th><td>{stored["date"]}</td>'
+                f"<td>{escape(str(settings))}</td></tr>")
+
+
 def assignments(source):
     """Name, value and comment of each assignment to one name at the top level of a cell."""
     lines = source.splitlines()
@@ -80,4 +99,5 @@ def is_plain(value):
 def setup(app):
     app.add_directive("settings", Settings)
     app.add_directive("constants", Constants)
+    app.add_directive("stored-runs", StoredRuns)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,6 @@
 """What the explorers share: the soft ratio, the temperature, and a life without a kernel."""
 
 import json
-from itertools import count
 from pathlib import Path
 
 import anywidget
@@ -11,7 +10,6 @@ import traitlets
 from kdlib._checks import require, require_ratios, require_temperature
 
 _HERE = Path(__file__).parent
-_number = count(1)
 
 
 def module(*pieces):
@@ -62,14 +60,13 @@ class Explorer(anywidget.AnyWidget):
 
     def static_html(self):
         """The explorer as a fragment of a page that has no kernel and makes no request."""
-        name = f"kd-explorer-{next(_number)}"
         state = json.dumps(self.trait_values(page=True), separators=(",", ":"))
         return (
             f"<style>{self._css}</style>\n"
-            f'<div class="kd-explorer kd-{self._kind}" id="{name}"></div>\n'
+            f'<div class="kd-explorer kd-{self._kind}"></div>\n'
             f"<noscript>{self.picture()}</noscript>\n"
             f'<script type="module">\n{self._esm}\n'
-            f'mount(document.getElementById("{name}"), {state});\n</script>'
+            f'mount(document.querySelector(".kd-{self._kind}:empty"), {state});\n</script>'
         )
 
     def picture(self):

@@ -169,8 +169,8 @@ function pageModel(state, controls, prefix) {
  */
 function explorer({ kind, prefix, controls, build }) {
   function mount(host, model) {
-    // Each module counts for itself, and a page has several: hosts in a page have names.
-    const id = host.id || `kd-${kind}-${(globalThis.kdExplorers = (globalThis.kdExplorers ?? 0) + 1)}`;
+    // Across the modules of a page, each of which has its own names.
+    const id = `kd-${kind}-${(globalThis.kdExplorers = (globalThis.kdExplorers ?? 0) + 1)}`;
     host.classList.add("kd-explorer", `kd-${kind}`);
     const change = (name, value) => {
       model.set(name, value);

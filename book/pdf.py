@@ -1,0 +1,36 @@
+"""Print the book, from its build as one page, to _build/pdf/book.pdf.
+
+    make pdf
+"""
+
+import time
+from pathlib import Path
+
+from chromium import launched, settle
+
+BUILD = Path(__file__).parents[1] / "_build"
+SOURCE, TARGET = BUILD / "singlehtml/index.html", BUILD / "pdf/book.pdf"
+WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are drawn for it
+
+FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; color: #555">
+<span class="pageNumber"></span></div>"""
+
+
+def main():
+    start = time.perf_counter()
+    TARGET.parent.mkdir(exist_ok=True)
+    with launched() as browser:
+        page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="light")
+        page.set_default_timeout(300_000)
+        page.emulate_media(media="print")
+        page.goto(SOURCE.as_uri())
+        settle(page)
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        page.pdf(path=TARGET, format="A4", margin=dict.fromkeys(("left", "right"), "15mm") | dict.fromkeys(
+            ("top", "bottom"), "18mm"), display_header_footer=True, header_template="<span></span>",
+            footer_template=FOOTER, outline=True, tagged=True, print_background=True)
+    print(f"The printed book is at {TARGET.relative_to(BUILD.parent)} ({time.perf_counter() - start:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Standard errors over independent runs: of a mean, of functions of means, and of a choice that runs took part in."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+
+def mean_error(values: Float[ArrayLike, "runs ..."], axis: int = 0) -> tuple:
+    """The mean over runs, and its standard error: their standard deviation / sqrt(runs).
+
+    Of paired results take the differences first, since what both share cancels.
+
+    Raises:
+        ValueError: fewer than two runs.
+
+    >>> a, b = np.array([0.2, 0.4, 0.3]), np.array([0.1, 0.3, 0.1])
+    >>> difference, error = mean_error(a - b)
+    >>> print(f"{difference:.2f} ± {error:.2f}")
+    0.13 ± 0.03
+    """
+    values = np.asarray(values, float)
+    runs = values.shape[axis] if values.ndim else 0
+    if runs < 2:
+        raise ValueError(f"values must be of two or more runs, got {runs}: one run alone has no standard error")
+    return values.mean(axis), values.std(axis, ddof=1) / runs**0.5
+
+
+def jackknife(statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> tuple:
+    r"""A function of means over runs, and its standard error by the jackknife.
+
+    .. math:: \text{error}^2 = \frac{R-1}{R} \sum_{r=1}^R (s_{-r} - \bar s)^2,
+
+    where :math:`s_{-r} = s(\text{mean of the other runs})` and :math:`\bar s` is the mean of these.
+
+    Source: B. Efron and C. Stein, *The Jackknife Estimate of Variance*, The Annals of Statistics 9, 1981.
+
+    Args:
+        statistic: takes the mean over the runs of each of the arrays that follow.
+        runs: one row for each run; a row of one array belongs to the same run as that row of another.
+
+    Raises:
+        ValueError: fewer than two runs, or arrays with different numbers of them.
+
+    >>> value, error = jackknife(lambda a, b: a / b, [1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
+    >>> print(f"{value:.3f} ± {error:.3f}")  # of a mean: its spread / sqrt(runs)
+    1.000 ± 0.289
+    """
+    runs = [np.asarray(values, float) for values in runs]
+    counts = sorted({len(values) if values.ndim else 0 for values in runs})
+    if len(counts) != 1 or counts[0] < 2:
+        raise ValueError(f"runs must have one row for each of two or more runs, got {counts}: "
+                         "one run alone has no standard error")
+    value, replicates = with_replicates(statistic, *runs)
+    return value, standard_error(replicates)
+
+
+def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLike, "choices runs"] | None = None):
+    """For each run, the error at the choice that is best on average over all *other* runs.
+
+    The smallest mean of a table flatters: noise takes part in the choice. Here no run is scored on a choice in which
+    it took part.
+
+    Args:
+        errors: what is scored.
+        choose_by: what the choice is made by; by default the errors themselves.
+
+    Raises:
+        ValueError: fewer than two runs, or arrays of different shapes.
+
+    >>> print(held_out([[0.1, 0.2, 0.9], [0.3, 0.3, 0.3]]))
+    [0.3 0.3 0.9]
+    """
+    errors = np.asarray(errors, float)
+    by = errors if choose_by is None else np.asarray(choose_by, float)
+    if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2:
+        raise ValueError(f"errors must have shape (choices, runs), with two runs or more, got {errors.shape} and "
+                         f"{by.shape}: a run's choice is made by the others")
+    best = (by.sum(1, keepdims=True) - by).argmin(0)
+    return errors[best, np.arange(errors.shape[1])]
+
+
+def with_replicates(statistic, *runs):
+    """A function of means over runs, and the same without run 1, without run 2, ..."""
+    value = statistic(*(np.sum(values / len(values), axis=0) for values in runs))
+    return value, np.stack([statistic(*means) for means in zip(*map(_means_without_each, runs), strict=True)])
+
+
+def standard_error(replicates):
+    """Of a function whose values without each of the runs are these."""
+    return np.sqrt((len(replicates) - 1) * np.var(replicates, axis=0))
+
+
+def _means_without_each(values):
+    """For every run, the mean of the others, added up from both ends.
+
+    Subtracting a run from the sum of all would leave nothing of the others where it dwarfs them.
+    """
+    shares = values / (len(values) - 1)
+    means = np.zeros_like(shares)
+    means[1:] += np.cumsum(shares[:-1], axis=0)
+    means[:-1] += np.cumsum(shares[:0:-1], axis=0)[::-1]
+    return means

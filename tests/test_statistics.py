@@ -1,0 +1,57 @@
+"""Standard errors over runs, and the score of a choice that was made on them."""
+
+import numpy as np
+import pytest
+from tolerances import ROUNDING
+
+from kdlib.statistics import held_out, jackknife, mean_error
+
+
+def test_the_error_of_a_mean_covers_the_truth_as_often_as_it_should():
+    """Student's t with 7 degrees of freedom lies within two errors in 91.4 % of the cases."""
+    runs = np.random.default_rng(3).normal(size=(8, 20_000))
+    mean, error = mean_error(runs)
+    assert np.mean(abs(mean) < 2 * error) == pytest.approx(0.914, abs=0.01)
+    assert np.array_equal(mean_error(runs.T, axis=-1), (mean, error))
+
+
+@pytest.mark.parametrize("values", [1.0, [1.0], [[1.0, 2.0]]])
+def test_one_run_has_no_error(values):
+    with pytest.raises(ValueError, match="values must be of two or more runs, got"):
+        mean_error(values)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    a, b = np.random.default_rng(6).uniform(1, 2, (2, 9, 5))
+    value, error = jackknife(lambda mean: mean, a)
+    assert value == pytest.approx(a.mean(axis=0), rel=ROUNDING)
+    assert error == pytest.approx(a.std(axis=0, ddof=1) / 3, rel=1e-12)
+    ratio, error = jackknife(lambda top, bottom: top / bottom, a, b)
+    assert ratio == pytest.approx(a.mean(axis=0) / b.mean(axis=0), rel=1e-12)
+    # To first order, a ratio of means errs like the mean of (a - ratio * b) / mean b.
+    spread = ((a - ratio * b) / b.mean(axis=0)).std(axis=0, ddof=1) / 3
+    assert error == pytest.approx(spread, rel=0.05)
+
+
+@pytest.mark.parametrize("runs", [([1.0],), ([1.0, 2.0], [1.0, 2.0, 3.0]), (2.0,)])
+def test_the_jackknife_needs_two_runs_and_as_many_of_each(runs):
+    with pytest.raises(ValueError, match="runs must have one row for each of two or more runs"):
+        jackknife(lambda *means: sum(means), *runs)
+
+
+def test_no_run_is_scored_on_a_choice_in_which_it_took_part():
+    errors = np.random.default_rng(0).normal(size=(5, 8))
+    scored = held_out(errors)
+    for run in range(8):
+        others = np.delete(errors, run, axis=1).mean(1)
+        assert scored[run] == errors[others.argmin(), run]
+    by = np.zeros((5, 8))
+    by[3] = -1
+    assert np.array_equal(held_out(errors, by), errors[3])
+
+
+def test_choosing_on_pure_noise_gains_nothing():
+    """The smallest mean of ten equal choices lies below theirs; the held-out score does not."""
+    noise = np.random.default_rng(1).normal(size=(400, 10, 10))
+    assert np.mean([table.mean(1).min() for table in noise]) < -0.4
+    assert abs(np.mean([held_out(table) for table in noise])) < 0.1
