@@ -115,7 +115,7 @@ class Ledger:
 
         Raises:
             KeyError: the claim is not in ``CLAIMS``.
-            ValueError: its criterion is already set.
+            ValueError: its criterion is already set, or has more than one line.
         """
         if claim not in CLAIMS:
             raise KeyError(f"claim must be one of {', '.join(CLAIMS)}, got {claim!r}: add it to kdlib.claims.CLAIMS")
@@ -130,8 +130,8 @@ class Ledger:
         """Record a measured number and its standard error, as stated or under the condition.
 
         Raises:
-            ValueError: no criterion is set, the condition is not the one set with it, the number
-                is NaN, or there is a measurement already.
+            ValueError: no criterion is set, the condition is not the one set with it, the number is NaN or its
+                error negative, the remark has more than one line, or there is a measurement already.
         """
         entry = self._entries.get(claim)
         if entry is None:
@@ -193,6 +193,9 @@ def read_ledger(text):
     Returns:
         A dictionary from each claim to its verdict and a dictionary of measurements: their printed numbers, by
         ``"as stated"`` and, where there is one, the condition.
+
+    Raises:
+        ValueError: text that does not begin with a claim and its verdict.
 
     >>> ledger = Ledger()
     >>> ledger.expect("2.4", "smallest rise > 0", lambda rise: rise > 0)

@@ -45,12 +45,12 @@ _CLASSES = {
 class Dataset:
     """Images and their labels; what :func:`load` returns."""
 
-    name: str
+    name: str  #: as given to :func:`load`
     classes: tuple[str, ...]  #: what label 0, 1, ... stands for
     x_train: Float[np.ndarray, "n height width channels"]  #: pixels in [0, 1]
-    y_train: Int[np.ndarray, " n"]
-    x_test: Float[np.ndarray, "m height width channels"]
-    y_test: Int[np.ndarray, " m"]
+    y_train: Int[np.ndarray, " n"]  #: labels, from 0 up
+    x_test: Float[np.ndarray, "m height width channels"]  #: pixels of the test samples
+    y_test: Int[np.ndarray, " m"]  #: their labels
 
 
 def load(

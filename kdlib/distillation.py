@@ -189,7 +189,7 @@ def split_threshold(
 def correction_logit(
     z_t: Float[ArrayLike, "*n"], y_g: Float[ArrayLike, "*n"], *, T: Float[ArrayLike, "*n"]
 ) -> Float[Array, "*n"]:
-    r"""First hard label's pull on the effective logit, per unit of hard ratio (Section 5).
+    r"""Pull of the first hard labels on the effective logit, per unit of hard ratio (Section 5).
 
     .. math:: \delta z_h = \left.-\frac{\partial \hat z}{\partial \rho}\right|_{\rho=1}
               = \frac{T^2\,[y_g - \sigma(z_t)]}{s\,(1-s)}, \qquad s = \sigma(z_t/T),

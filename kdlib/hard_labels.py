@@ -75,6 +75,9 @@ def largest_soft_ratio(p: Float[ArrayLike, "*n"], *, T: Float[ArrayLike, "*n"]) 
     It solves the equation of :func:`correction_floor` for rho. At ``T = 1`` it is ``1 - p``, at ``p = 1/2`` it is
     ``T / (1 + T)``.
 
+    Raises:
+        ValueError: p outside [0, 1], T not positive, or shapes that do not broadcast.
+
     >>> print(largest_soft_ratio([0.1, 0.5], T=5.0).round(4))
     [0.9199 0.8333]
     """
@@ -113,7 +116,7 @@ def ground_truth_cosine(
 
     Raises:
         ValueError: an argument outside its domain; logits that equal :math:`z_0` at the first sample, whose student
-            has no direction; a norm below that of a student, of which a projection is never guilty.
+            has no direction; a norm below that of a student, which no projection can exceed.
 
     >>> students = NestedStudents(np.eye(2), lambda a, b: a @ b.T)
     >>> print(ground_truth_cosine(students, [2.0, -1.0], [1, 1], [2.0, 2.0], rho=[1.0, 0.9, 0.0], T=5.0).round(3))
@@ -132,10 +135,10 @@ class HardLabelProjection(NamedTuple):
     r"""What :func:`hard_label_projection` returns; every field has one entry for each n."""
 
     projection: np.ndarray  #: ``<dw_h, dw_c>`` = toward - along
-    toward: np.ndarray  #: ``<dw_h, dw_g>``: how far the correction goes towards the ground truth
-    along: np.ndarray  #: the share of it that follows the teacher, and lengthens the weights without turning them
+    toward: np.ndarray  #: how far the correction goes towards the ground truth, ``<dw_h, dw_g>``
+    along: np.ndarray  #: the share of that which follows the teacher: it lengthens the weights without turning them
     correction: np.ndarray  #: ``|dw_h|``
-    complement: np.ndarray  #: ``|dw_c|``: the part of the ground truth's student that the teacher's lacks
+    complement: np.ndarray  #: length of what the ground truth's student has and the teacher's lacks, ``|dw_c|``
     teacher: np.ndarray  #: ``|dw_t|``
     truth: np.ndarray  #: ``|dw_g|`` of the ground truth's student
 

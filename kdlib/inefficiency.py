@@ -25,8 +25,8 @@ from kdlib.students import NestedStudents
 class Inefficiency:
     """Data inefficiency at several sample sizes, with what its errors are made of; see :func:`data_inefficiency`."""
 
-    sizes: np.ndarray
-    values: Float[np.ndarray, "sizes ..."]
+    sizes: np.ndarray  #: n
+    values: Float[np.ndarray, "sizes ..."]  #: I(n)
     replicates: Float[np.ndarray, "runs sizes ..."]  #: the values without run 1, without run 2, ...
 
     @property

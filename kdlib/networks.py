@@ -80,11 +80,11 @@ def fully_connected(
 class Network:
     """A fully connected network and its kernels; made by :func:`fully_connected`."""
 
-    depth: int
-    width: int
-    activation: str
-    sigma_w: float
-    sigma_b: float
+    depth: int  #: hidden layers
+    width: int  #: units in each
+    activation: str  #: g
+    sigma_w: float  #: scale of the weights
+    sigma_b: float  #: scale of the biases
 
     def __post_init__(self):
         for name in ("depth", "width"):

@@ -120,7 +120,11 @@ _DEFAULTS = {
 
 
 def setting(dataset: str = "digits", model: str = "mlp", **changes) -> Setting:
-    """The setting of the book for a data set and a model, with what ``changes`` says otherwise.
+    """The setting of the book for a data set and a model, with ``changes`` to some of its fields.
+
+    Raises:
+        ValueError: as :class:`Setting`.
+        TypeError: a field that it does not have.
 
     >>> setting("digits", "mlp", n=100).steps
     1000
@@ -132,18 +136,23 @@ def setting(dataset: str = "digits", model: str = "mlp", **changes) -> Setting:
 class Images:
     """Images in single precision, normalised to mean 0 and variance 1 over the training samples."""
 
-    x: Float[Array, "N height width channels"]
-    y: np.ndarray
-    x_test: Float[Array, "m height width channels"]
-    y_test: np.ndarray
+    x: Float[Array, "N height width channels"]  #: training images
+    y: np.ndarray  #: their classes, from 0 up
+    x_test: Float[Array, "m height width channels"]  #: test images
+    y_test: np.ndarray  #: their classes
 
 
 def images(setting: Setting, *, binary: bool = False, folder: str | Path | None = None) -> Images:
     """The data of a setting. For fully connected networks, larger images are averaged over 2 x 2 pixels.
 
     Args:
-        binary: two classes: for digits even or odd, else the classes 2 and 4 (in Fashion-MNIST, pullover and coat).
+        binary: two classes: for digits even or odd, else classes 2 and 4 by number (in Fashion-MNIST, pullover and
+            coat).
         folder: as for :func:`kdlib.datasets.load`, whose errors apply.
+
+    >>> data = images(setting("digits", "mlp", points=50))
+    >>> print(data.x.shape, data.x_test.shape)
+    (1297, 8, 8, 1) (50, 8, 8, 1)
     """
     groups = None
     if binary:
@@ -162,11 +171,11 @@ def images(setting: Setting, *, binary: bool = False, folder: str | Path | None 
     return Images(x, data.y_train, x_test, data.y_test[: setting.points])
 
 
-def fit(
+def _fit(
     keys: Array, setting: Setting, x: Float[Array, "seeds n ..."], z_t: Float[Array, "seeds n K"] | None,
     y_g: ArrayLike, *, rho: ArrayLike = 0.0, T: ArrayLike = 1.0, steps: int | Sequence[int] | None = None,
 ):
-    """Networks of the setting's model, trained for each key and each cell: what :func:`~kdlib.training.train` returns.
+    """Networks of the setting's model, trained for each key and each cell (rho, T), as `Trained`.
 
     Without a teacher, ``z_t=None``, labels are all that counts.
     """
@@ -181,7 +190,7 @@ def fit(
     )
 
 
-def logits(setting: Setting, params, x: Array) -> Float[np.ndarray, "seeds n K"]:
+def _logits(setting: Setting, params, x: Array) -> Float[np.ndarray, "seeds n K"]:
     """Each seed's network at images that belong to it, of shape (seeds, n, ...), or at images for all, (n, ...)."""
     own = x.ndim == 5
     apply = jax.jit(lambda part: jax.vmap(MODELS[setting.model].apply, (0, 0 if own else None))(params, part))
@@ -190,9 +199,9 @@ def logits(setting: Setting, params, x: Array) -> Float[np.ndarray, "seeds n K"]
     return np.concatenate(parts, axis=1)
 
 
-def classes(setting: Setting, params, x: Array) -> np.ndarray:
-    """Classes chosen at images for all, in each cell and seed."""
-    return np.stack([logits(setting, part, x).argmax(-1) for part in _each(params)])
+def _classes(setting: Setting, params, x: Array) -> np.ndarray:
+    """Classes chosen at images for all, with axes (cells, seeds, n)."""
+    return np.stack([_logits(setting, part, x).argmax(-1) for part in _each(params)])
 
 
 def _each(params):
@@ -201,10 +210,13 @@ def _each(params):
     return [jax.tree.unflatten(structure, part) for part in zip(*leaves, strict=True)]
 
 
-def cells(rho: Sequence[float], T: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The rho and the T of each student to train, and for each place of the grid (rho, T) which of them stands there.
+def _cells(rho: Sequence[float], T: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Students to train for a grid: one for each pair of rho and T, but a single one at rho = 0, where T plays no part.
 
-    >>> students, place = cells([0.0, 0.5, 1.0], [1.0, 5.0])
+    Returns:
+        Their rho and T, of shape (2, students), and for each place of the grid the number of its student.
+
+    >>> students, place = _cells([0.0, 0.5, 1.0], [1.0, 5.0])
     >>> print(students, place, sep="\\n")
     [[0.  0.5 0.5 1.  1. ]
      [1.  1.  5.  1.  5. ]]
@@ -217,7 +229,7 @@ def cells(rho: Sequence[float], T: Sequence[float]) -> tuple[np.ndarray, np.ndar
     return students.T, place.reshape(len(rho), len(T))
 
 
-def samples(key: Array, setting: Setting, data: Images, *counts: int) -> list[np.ndarray]:
+def _samples(key: Array, setting: Setting, data: Images, *counts: int) -> list[np.ndarray]:
     """Disjoint training samples: for each count an array of indices, with a row for each seed."""
     if sum(counts) > len(data.x):
         raise ValueError(f"{setting.dataset} must have {sum(counts)} training samples for student and teacher, got "
@@ -231,7 +243,7 @@ def _require_teachers(which):
         raise ValueError(f"which must name some of {', '.join(TEACHERS)}, got {which!r}: leave it out for all")
 
 
-def teachers(
+def _teachers(
     key: Array, setting: Setting, data: Images, own: np.ndarray, other: np.ndarray, which: Sequence[str] = TEACHERS
 ) -> dict:
     """For each teacher its logits at the students' samples ``own``, and its test errors.
@@ -241,12 +253,12 @@ def teachers(
     comparable one at an earlier step.
     """
     def at(params):
-        errors = (logits(setting, params, data.x_test).argmax(-1) != data.y_test).mean(-1)
-        return logits(setting, params, data.x[own]), errors
+        errors = (_logits(setting, params, data.x_test).argmax(-1) != data.y_test).mean(-1)
+        return _logits(setting, params, data.x[own]), errors
 
     def fitted(some, steps):
         keys = jax.random.split(key, setting.seeds)
-        return list(map(at, _each(fit(keys, setting, data.x[some], None, data.y[some], steps=steps).records)))
+        return list(map(at, _each(_fit(keys, setting, data.x[some], None, data.y[some], steps=steps).records)))
 
     made = dict(zip(TEACHERS, fitted(other[:, : setting.n], [setting.early, setting.steps]), strict=False))
     if "better" in which:
@@ -261,26 +273,37 @@ def grid(
     """Test errors of students over (rho, T), for teachers of three qualities: Fig. 5 middle.
 
     Args:
+        key: for samples, initial weights and batches.
+        setting: what to train on what.
+        data: by default loaded as the setting says.
         which: the teachers to learn from.
         steps: of the students; by default the setting's.
 
     Returns:
         For each teacher a dictionary with ``"teacher"``, its test error for each seed, ``"at samples"``, its error at
         the students' samples, and ``"students"``, their test errors with axes (rho, T, seeds).
+
+    Raises:
+        ValueError: an unknown teacher, or fewer samples than the setting asks for; also the errors of
+            :func:`kdlib.datasets.load`.
+
+    >>> run = stored("grid", "digits", "mlp")["results"]["comparable"]  # as made by ten minutes of grid
+    >>> print(run["teacher"].shape, run["students"].shape)
+    (10,) (8, 4, 10)
     """
     _require_teachers(which)
     data = data or images(setting)
     of_samples, of_teachers, of_students = jax.random.split(key, 3)
-    own, other = samples(of_samples, setting, data, setting.n, setting.n_teacher)
+    own, other = _samples(of_samples, setting, data, setting.n, setting.n_teacher)
     x, y = data.x[own], data.y[own]
-    (rho, T), place = cells(setting.rho, setting.T)
-    made = teachers(of_teachers, setting, data, own, other, which)
+    (rho, T), place = _cells(setting.rho, setting.T)
+    made = _teachers(of_teachers, setting, data, own, other, which)
     z_t, errors = map(np.array, zip(*made.values(), strict=True))
     # The students of all teachers in one program: seeds that share all but the teacher.
     every = lambda values: jnp.concatenate([values] * len(which))
     keys = every(jax.random.split(of_students, setting.seeds))
-    params = fit(keys, setting, every(x), np.concatenate(z_t), every(y), rho=rho, T=T, steps=steps).params
-    wrong = (classes(setting, params, data.x_test) != data.y_test).mean(-1)[place]
+    params = _fit(keys, setting, every(x), np.concatenate(z_t), every(y), rho=rho, T=T, steps=steps).params
+    wrong = (_classes(setting, params, data.x_test) != data.y_test).mean(-1)[place]
     wrong = np.split(wrong, len(which), axis=-1)
     return {
         name: {"teacher": errors[i], "at samples": (z_t[i].argmax(-1) != y).mean(-1), "students": wrong[i]}
@@ -295,23 +318,30 @@ def transfer(key: Array, setting: Setting, data: Images | None = None, *, rho: S
     The teacher is trained on ``2 n`` samples that no student sees. Larger sets are trained for longer: at least 50
     passes.
 
+    Args:
+        key, setting, data: as for :func:`grid`, whose errors apply.
+        rho, T: of the students.
+
     Returns:
         ``"rho"``, ``"sizes"`` and ``"risk"``, the share of test samples at which student and teacher choose different
         classes, with axes (rho, seeds, sizes).
+
+    >>> print(stored("transfer", "digits", "mlp")["results"]["risk"].shape)
+    (3, 10, 6)
     """
     data = data or images(setting)
     of_samples, of_teacher, of_students = jax.random.split(key, 3)
-    own, other = samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
+    own, other = _samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
     split = lambda key: jax.random.split(key, setting.seeds)
-    teacher = fit(split(of_teacher), setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
-    z_t = logits(setting, teacher, data.x[own])
-    answers = logits(setting, teacher, data.x_test).argmax(-1)
+    teacher = _fit(split(of_teacher), setting, data.x[other], None, data.y[other], steps=2 * setting.steps).params
+    z_t = _logits(setting, teacher, data.x[own])
+    answers = _logits(setting, teacher, data.x_test).argmax(-1)
     risk = []
     for n in setting.sizes:
         steps = max(setting.steps, 50 * n // setting.size)
-        params = fit(split(of_students), setting, data.x[own[:, :n]], z_t[:, :n], z_t[:, :n].argmax(-1),
+        params = _fit(split(of_students), setting, data.x[own[:, :n]], z_t[:, :n], z_t[:, :n].argmax(-1),
                      rho=list(rho), T=[T] * len(rho), steps=steps).params
-        risk.append((classes(setting, params, data.x_test) != answers).mean(-1))
+        risk.append((_classes(setting, params, data.x_test) != answers).mean(-1))
     return {"rho": list(rho), "sizes": list(setting.sizes), "risk": np.stack(risk, axis=-1)}
 
 
@@ -329,22 +359,31 @@ def closed_form(
 
     a rescaled time that gives every cell the same largest curvature, 1/4, and moves no minimum. Teachers are kernel
     teachers, the under-trained one stopped at the first of the epochs, the others at the second. Of the setting, model,
-    steps, rate and early are of no account.
+    steps, rate and early play no part.
+
+    Args:
+        key, setting, data, which: as for :func:`grid`, whose errors apply.
+        width: of the networks' hidden layers.
+        steps, learning_rate: of the networks' descent.
+        epochs: of the kernel teachers.
 
     Returns:
         For each teacher a dictionary with ``"teacher"`` (seeds,), and with axes (rho, T, seeds) ``"kernel"`` and
         ``"networks"``: test errors.
+
+    >>> print(stored("closed_form", "digits", "mlp")["results"]["better"]["kernel"].shape)
+    (8, 2, 10)
     """
     _require_teachers(which)
     data = data or images(setting, binary=True)
     of_samples, of_students = jax.random.split(key)
-    own, other = samples(of_samples, setting, data, setting.n, setting.n_teacher)
+    own, other = _samples(of_samples, setting, data, setting.n, setting.n_teacher)
     # Pixels have mean square 1, as the paper's inputs from N(0, I) have.
     flat = lambda x: np.asarray(x.reshape(len(x), -1))
     x, x_test, y = flat(data.x), flat(data.x_test), data.y
     network = fully_connected(3, width=width)
     ntk = network.ntk
-    (rho, T), place = cells(setting.rho, setting.T)
+    (rho, T), place = _cells(setting.rho, setting.T)
 
     targets, kernel_errors, teacher_errors = {}, {}, {}
     for name in which:
@@ -384,7 +423,10 @@ def closed_form(
 def longer(
     key: Array, setting: Setting, *, T: Sequence[float] = (5.0,), times: int = 4, which: Sequence[str] = ("comparable",)
 ) -> dict:
-    """:func:`grid` with students trained several times as long: has it converged?"""
+    """:func:`grid` with students trained several times as long: has it converged?
+
+    Args and errors as for :func:`grid`; also ``T``, the temperatures, and ``times``, how many times as long.
+    """
     return grid(key, replace(setting, T=tuple(T)), which=which, steps=times * setting.steps)
 
 
@@ -393,9 +435,12 @@ _FOR = {"closed_form": dict(n=200, n_teacher=1000, T=(1.0, 5.0))}  # a kernel of
 
 
 def stored(experiment: str, dataset: str, model: str) -> dict | None:
-    """A long run of the book with its command, date and setting; None if there is none.
+    """A long run of the book.
 
-    The entry ``"results"`` is what the experiment returned.
+    Returns:
+        A dictionary with the run's command, date, seed and setting, and under ``"results"`` what the experiment
+        returned; None if the book has no such run. It has ``grid`` for ``mlp`` on digits and Fashion-MNIST and for
+        ``resnet`` on digits, ``transfer`` for ``mlp`` on both, ``longer`` and ``closed_form`` for ``mlp`` on digits.
 
     >>> run = stored("grid", "digits", "mlp")
     >>> run["results"]["comparable"]["students"].shape, len(run["setting"]["rho"])  # (rho, T, seeds)

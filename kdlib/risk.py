@@ -31,6 +31,9 @@ def transfer_risk(z_t: Float[ArrayLike, "*#n m"], z_s: Float[ArrayLike, "*#n m"]
 
     Points run along the last axis; the others broadcast. A logit of exactly zero chooses no class and agrees with both.
 
+    Raises:
+        ValueError: NaN, or shapes that do not belong together.
+
     >>> print(transfer_risk([1.0, 2.0, -1.0, -3.0], [[0.5, -1.0, -2.0, -1.0], [1.0, 1.0, 1.0, 1.0]]))
     [0.25 0.5 ]
     """
@@ -63,7 +66,7 @@ def weight_gaps(
             exactly zero at n = N.
 
     Raises:
-        ValueError: a norm below that of a student, of which a projection is never guilty.
+        ValueError: a norm below that of a student, which no projection can exceed.
 
     >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
     >>> print(weight_gaps(students, [1.0, 2.0, 2.0], norm=2.0).round(4))
@@ -160,6 +163,9 @@ def angle_distribution(beta: Float[ArrayLike, "*b"], cosines: Float[ArrayLike, "
         beta: angles in radians.
         cosines: from :func:`feature_cosines`.
 
+    Raises:
+        ValueError: NaN, or cosines outside [-1, 1].
+
     >>> print(angle_distribution([-0.1, 0.5, np.pi / 2], [0.9, -0.5, 0.0]))
     [1.         0.66666667 0.33333333]
     """
@@ -182,6 +188,9 @@ def risk_bound(
             :math:`\Delta w_z = 0`; otherwise the folded bound can be wrong: a student opposite to its oracle
             has a folded angle of zero and errs everywhere.
 
+    Raises:
+        ValueError: angles outside [0, pi], or cosines outside [-1, 1].
+
     >>> print(risk_bound([0.1, np.pi], [0.9, -0.5, 0.05]))
     [0.33333333 1.        ]
     """
@@ -199,6 +208,9 @@ def phuong_lampert_bound(n: Float[ArrayLike, "*n"], cosines: Float[ArrayLike, " 
 
     It uses of n samples the one whose features are nearest to the oracle, and holds in expectation over them. It is
     1 if no feature comes within 45 degrees of it.
+
+    Raises:
+        ValueError: n that are not whole numbers from 1 up, or cosines outside [-1, 1].
 
     >>> print(phuong_lampert_bound([1, 3], [0.99, 0.95, 0.9, 0.1]))
     [0.5      0.265625]
@@ -227,6 +239,9 @@ def power_function_bound(
         distances: :math:`P_n(x)`, from :meth:`~kdlib.students.NestedStudents.distance`.
         gaps: from :func:`weight_gaps`, at the same sizes.
 
+    Raises:
+        ValueError: values that are not finite, negative distances or gaps, or shapes that do not belong together.
+
     >>> print(power_function_bound([0.1, -0.3, 2.0], [[1.0, 1.0, 0.5], [0.3, 0.5, 0.2]], [2.0, 0.5]))
     [0.66666667 0.33333333]
     """
@@ -246,7 +261,7 @@ def spectral_bound(
     gaps: Float[ArrayLike, " n"],
     sizes: Sequence[int],
 ) -> Float[np.ndarray, " n"]:
-    r"""The same bound, refined: no student is wrong by as much as it may be at every point at once.
+    r"""The power-function bound, refined: no student is wrong by as much as it may be at every point at once.
 
     Errors :math:`r = z_* - z_n` are a function of the residual kernel
     :math:`K_n(x, x') = \Theta(x, x') - \Theta(x, X_n)\,\Theta_n^{-1}\Theta(X_n, x')` with a norm of

@@ -100,6 +100,9 @@ class NestedStudents:
 
         They are the student's: two students' distance or angle in weight space is that of their
         coordinates.
+
+        Raises:
+            ValueError: targets that are not finite, or not one for each sample. All methods that take targets raise it.
         """
         delta_z = self._targets(delta_z)
         return solve_triangular(self.factor, delta_z, lower=True, check_finite=False)
@@ -117,6 +120,9 @@ class NestedStudents:
         r"""Inner products :math:`\langle a, b \rangle_{\Theta_n} = a_n^\top \Theta_n^{-1} b_n` for all n (Eq. 11, 12).
 
         ``(N,)`` beside ``(N, k)`` is paired with each of its columns.
+
+        Raises:
+            ValueError: different numbers of columns; errors as in :meth:`coordinates`.
         """
         c_a, c_b = self.coordinates(a), self.coordinates(b)
         if c_a.ndim == c_b.ndim == 2 and c_a.shape != c_b.shape and 1 not in (c_a.shape[1], c_b.shape[1]):
@@ -185,6 +191,10 @@ class NestedStudents:
 
         .. math:: f_{-i}(x_i) = \Delta z_i - \alpha_i / [\Theta^{-1}]_{ii}, \qquad
                   \alpha = \Theta^{-1} \Delta z
+
+        >>> students = NestedStudents([[0.0], [1.0], [3.0]], lambda a, b: np.minimum(a, b.T) + 1)
+        >>> print(students.leave_one_out([1.0, 2.0, 2.0]).round(4))
+        [1.     1.3333 2.    ]
         """
         delta_z = self._targets(delta_z)
         inverse = np.tril(dtrtri(self.factor, lower=1)[0])

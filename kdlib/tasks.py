@@ -22,6 +22,9 @@ def sample_inputs(key: Array, n: int, d: int, *, distribution: str = "normal") -
             :math:`[-1, 1]^d`, ``"sphere"`` for uniform on the sphere of radius :math:`\sqrt d`, which
             has the normal's mean square.
 
+    Raises:
+        ValueError: another distribution.
+
     >>> x = sample_inputs(jax.random.key(0), 5, 3, distribution="sphere")
     >>> print((x**2).sum(axis=1).round(6))
     [3. 3. 3. 3. 3.]
@@ -73,6 +76,9 @@ def random_mixture(
 
     Raises:
         ValueError: a width that is not positive, or ends of an interval in the wrong order.
+
+    >>> random_mixture(jax.random.key(0), q=3, d=2, widths=(0.3, 0.8)).centers.shape
+    (3, 2)
     """
     require("widths", widths, "be positive and finite", lambda w: (w > 0) & (w < np.inf),
             "give one width, or the two ends of an interval")
@@ -102,6 +108,9 @@ def flip_signs(key: Array, z: Float[ArrayLike, "*n"], *, p_flip: float) -> Float
 
     Raises:
         ValueError: p_flip outside [0, 1].
+
+    >>> print(flip_signs(jax.random.key(0), [1.0, -2.0, 3.0], p_flip=1.0))
+    [-1.  2. -3.]
     """
     require_ratios(p_flip=p_flip)
     z = jnp.asarray(z, float)

@@ -23,10 +23,10 @@ from kdlib.training import full_batch, mini_batches, train
 class KernelTeacher:
     """An infinitely wide network, stopped at several epochs; made by :func:`train_kernel_teacher`."""
 
-    x: Float[np.ndarray, "n d"]
-    kernel: Callable
-    epochs: np.ndarray
-    coefficients: Float[np.ndarray, "epochs n"]
+    x: Float[np.ndarray, "n d"]  #: its training inputs
+    kernel: Callable  #: Theta
+    epochs: np.ndarray  #: steps after which it stopped
+    coefficients: Float[np.ndarray, "epochs n"]  #: a, one row for each epoch
     weight_norms: Float[np.ndarray, " epochs"]  #: ``|dw|`` = sqrt(a^T Theta a), exact
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
@@ -97,8 +97,8 @@ def train_kernel_teacher(
 class NetworkTeacher:
     """A network of finite width, stopped at several epochs; made by :func:`train_network_teacher`."""
 
-    network: Network
-    epochs: np.ndarray
+    network: Network  #: what was trained
+    epochs: np.ndarray  #: passes after which it stopped
     params: PyTree  #: first axis over epochs
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:

@@ -41,7 +41,7 @@ Loss = Callable[..., Array]  # (z_s, z_t, y_g, rho=, T=) -> a number
 class Trained(NamedTuple):
     """What :func:`train` returns."""
 
-    params: PyTree  #: after the last step
+    params: PyTree  #: after the last step, with axes (cells, seeds, ...) as far as they were asked for
     steps: np.ndarray  #: the steps after which a record was made
     records: PyTree  #: the records; their first axis runs over `steps`
 

@@ -6,17 +6,7 @@ import numpy as np
 import pytest
 
 from kdlib import practical
-from kdlib.practical import (
-    cells,
-    closed_form,
-    fit,
-    grid,
-    images,
-    logits,
-    samples,
-    setting,
-    transfer,
-)
+from kdlib.practical import _cells, _fit, _logits, _samples, closed_form, grid, images, setting, transfer
 
 KEY = jax.random.key(0)
 TINY = dict(n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), steps=4, early=1, sizes=(10, 20), seeds=3, points=50)
@@ -25,7 +15,7 @@ TINY = dict(n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), steps=4, earl
 def test_samples_of_student_and_teacher_are_disjoint():
     chosen = setting("digits", **TINY)
     data = images(chosen)
-    own, other = samples(KEY, chosen, data, 20, 30)
+    own, other = _samples(KEY, chosen, data, 20, 30)
     assert own.shape == (3, 20) and other.shape == (3, 30)
     assert all(len({*a, *b}) == 50 for a, b in zip(own, other, strict=True))
     assert not np.array_equal(own[0], own[1])
@@ -45,8 +35,8 @@ def test_resnet20_takes_images_of_the_size_of_cifar():
     """At a tiny size, on noise: nothing is learnt, but every step of the way is taken."""
     x, z_t = jax.random.normal(KEY, (1, 4, 32, 32, 3), jnp.float32), jax.random.normal(KEY, (1, 4, 10), jnp.float32)
     chosen = setting("cifar10", "resnet20", size=2)
-    params = fit(jax.random.split(KEY, 1), chosen, x, z_t, jnp.arange(4)[None], rho=0.9, T=5.0, steps=2).params
-    z = logits(chosen, params, x)
+    params = _fit(jax.random.split(KEY, 1), chosen, x, z_t, jnp.arange(4)[None], rho=0.9, T=5.0, steps=2).params
+    z = _logits(chosen, params, x)
     assert z.shape == (1, 4, 10) and np.isfinite(z).all() and z.any()
 
 
@@ -59,7 +49,7 @@ def test_transfer_and_closed_form_at_a_tiny_size():
 
 
 def test_cells_are_the_grid():
-    (rho, T), place = cells((0.0, 0.9, 1.0), (2.0, 5.0))
+    (rho, T), place = _cells((0.0, 0.9, 1.0), (2.0, 5.0))
     assert len(rho) == 5
     for i, r in enumerate((0.0, 0.9, 1.0)):
         for j, t in enumerate((2.0, 5.0)):
