@@ -240,7 +240,7 @@ def power_function_bound(
         gaps: from :func:`weight_gaps`, at the same sizes.
 
     Raises:
-        ValueError: values that are not finite, negative distances or gaps, or shapes that do not belong together.
+        ValueError: NaN, negative distances or gaps, or shapes that do not belong together.
 
     >>> print(power_function_bound([0.1, -0.3, 2.0], [[1.0, 1.0, 0.5], [0.3, 0.5, 0.2]], [2.0, 0.5]))
     [0.66666667 0.33333333]

@@ -164,7 +164,7 @@ def test_every_claim_has_a_verdict_or_is_open(on_disk):
     counts = Counter(verdicts.values()) | {"open": len(CLAIMS) - len(verdicts)}
     total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text())[1]
     assert [int(n.replace("–", "0")) for n in re.findall(r"<td>(.*?)</td>", total)] == [
-        counts[verdict] for verdict in (*VERDICTS, "open")]
+        counts[verdict] for verdict in (*VERDICTS, "open") if verdict != "open" or counts[verdict]]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -117,16 +117,16 @@ class FillIn(SphinxPostTransform):
             cells = "".join(f"<td>{value or '–'}</td>" for value in values)
             return f'<tr><th scope="row">{name}</th>{cells}</tr>'
 
+        total = Counter(map(self.verdict_of, CLAIMS))
+        columns = [verdict for verdict in (*VERDICTS, OPEN) if verdict != OPEN or total[OPEN]]
         rows = []
         for docname, found in sorted(self.found.items()):
             count = Counter(verdict for verdict, _ in found.values())
             title = escape(self.env.titles[docname].astext().partition(":")[0])
             link = f'<a href="{self.uri(docname, "claims-checked")}">{title}</a>'
-            rows.append(counts(link, [count[verdict] for verdict in VERDICTS] + [0]))
-        total = Counter(map(self.verdict_of, CLAIMS))
-        rows.append(counts("not measured yet", [0] * len(VERDICTS) + [total[OPEN]]))
-        rows.append(counts("<b>all</b>", [total[verdict] for verdict in (*VERDICTS, OPEN)]))
-        return table(("Claims of", *VERDICTS, OPEN), rows, "verdicts")
+            rows.append(counts(link, [count[verdict] for verdict in columns]))
+        rows.append(counts("<b>all</b>", [total[verdict] for verdict in columns]))
+        return table(("Claims of", *columns), rows, "verdicts")
 
 
 def glued(env):
