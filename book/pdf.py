@@ -5,11 +5,12 @@
 
 import time
 from pathlib import Path
+from shutil import copy
 
 from chromium import launched, settle
 
 BUILD = Path(__file__).parents[1] / "_build"
-SOURCE, TARGET = BUILD / "singlehtml/index.html", BUILD / "pdf/book.pdf"
+PAGE, TARGET = BUILD / "singlehtml/book.html", BUILD / "pdf/book.pdf"
 WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are drawn for it
 
 FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; color: #555">
@@ -19,16 +20,20 @@ FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; c
 def main():
     start = time.perf_counter()
     TARGET.parent.mkdir(exist_ok=True)
+    # Sphinx writes its addresses as if it lay beside the folder of assets.
+    copy(PAGE.with_name("book") / "index.html", PAGE)
     with launched() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="light")
-        page.set_default_timeout(300_000)
+        page.set_default_timeout(120_000)
         page.emulate_media(media="print")
-        page.goto(SOURCE.as_uri())
+        page.goto(PAGE.as_uri())
         settle(page)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        page.pdf(path=TARGET, format="A4", margin=dict.fromkeys(("left", "right"), "15mm") | dict.fromkeys(
-            ("top", "bottom"), "18mm"), display_header_footer=True, header_template="<span></span>",
-            footer_template=FOOTER, outline=True, tagged=True, print_background=True)
+        page.pdf(
+            path=TARGET, format="A4", margin={"left": "15mm", "right": "15mm", "top": "18mm", "bottom": "18mm"},
+            display_header_footer=True, header_template="<span></span>", footer_template=FOOTER,
+            outline=True, tagged=True, print_background=True,
+        )
     print(f"The printed book is at {TARGET.relative_to(BUILD.parent)} ({time.perf_counter() - start:.0f} s)")
 
 

@@ -136,7 +136,7 @@ class HardLabelProjection(NamedTuple):
 
     projection: np.ndarray  #: ``<dw_h, dw_c>`` = toward - along
     toward: np.ndarray  #: how far the correction goes towards the ground truth, ``<dw_h, dw_g>``
-    along: np.ndarray  #: the share of that which follows the teacher: it lengthens the weights without turning them
+    along: np.ndarray  #: the share of that along the teacher, which lengthens the weights without turning them
     correction: np.ndarray  #: ``|dw_h|``
     complement: np.ndarray  #: length of what the ground truth's student has and the teacher's lacks, ``|dw_c|``
     teacher: np.ndarray  #: ``|dw_t|``

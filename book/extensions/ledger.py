@@ -71,6 +71,8 @@ class FillIn(SphinxPostTransform):
         return self.found[home][claim][0] if home else OPEN
 
     def uri(self, docname, target):
+        if self.app.builder.name == "singlehtml":
+            return f"#{target}"
         return f"{self.app.builder.get_relative_uri(self.env.docname, docname)}#{target}"
 
     def claim(self, claim):

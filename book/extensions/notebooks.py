@@ -11,7 +11,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-LIMIT = 180  # seconds: about twice what the longest chapter takes on two idle cores
+LIMIT = 300  # seconds: four times what the longest chapter takes on two idle cores, for machines that are not
 
 
 class running_time(nodes.Inline, nodes.Element):
