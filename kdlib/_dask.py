@@ -8,6 +8,7 @@ needed; the factor's are kept by the cluster. What gets here has one row for eac
 """
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf
 
 from kdlib._checks import require_whole
 from kdlib.students import _diagonal, kernel_values, precision, require_independent, require_symmetric, sample_rows
@@ -18,8 +19,6 @@ try:
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(f"engine='dask' needs Dask, but there is no module {missing.name}: "
                               "pip install 'kdlib[cluster]'") from None
-
-_ONE_TASK_FOR_A_SUM = {"optimization.fuse.ave-width": 1_000_000}
 
 _EMPTY = np.empty((0, 0))  # tells Dask the type, which it would otherwise find out by a call with no samples
 
@@ -47,7 +46,7 @@ class Tiled:
         return self._factor[: len(self.x), : len(self.x)]
 
     def solve(self, *targets):
-        return [c[: len(self.x)] for c in _compute(*map(self._solve, targets))]
+        return [c[: len(self.x)] for c in dask.compute(*map(self._solve, targets))]
 
     def inverse(self):
         N = len(self.x)
@@ -60,7 +59,8 @@ class Tiled:
             return np.empty((count, len(x_test), *sum(columns, ())))
         cross = da.blockwise(
             _cross_block, "ij", *_rows(self.x, "i", self.edge), *_rows(x_test, "j", self.edge),
-            kernel=self.kernel, edge=self.edge, adjust_chunks={"i": self.edge}, concatenate=True, meta=_EMPTY,
+            kernel=self.kernel, edge=self.edge, adjust_chunks={"i": self.edge},
+            concatenate=True, align_arrays=False, meta=_EMPTY,
         )
         features = da.linalg.solve_triangular(self._factor, cross, lower=True)
         firsts = da.arange(0, len(features), self.edge, chunks=1)
@@ -72,7 +72,7 @@ class Tiled:
             new_axes={"s": count}, adjust_chunks={"i": 1}, align_arrays=False,
             meta=np.empty((0, 0, 0, *(0 for shape in columns for _ in shape))),
         )
-        return _compute(parts.sum(axis=0))[0]
+        return parts.sum(axis=0).compute()
 
     def _solve(self, z):
         missing = self._factor.shape[0] - len(z)
@@ -84,7 +84,8 @@ class Tiled:
         return da.blockwise(
             _gram_block, "ij", numbers, "i", *_rows(self.x, "i", self.edge), numbers, "j",
             *_rows(self.x, "j", self.edge), kernel=self.kernel, jitter=jitter, edge=self.edge,
-            adjust_chunks={"i": self.edge, "j": self.edge}, concatenate=True, meta=_EMPTY,
+            adjust_chunks={"i": self.edge, "j": self.edge},
+            concatenate=True, align_arrays=False, meta=_EMPTY,
         )
 
 
@@ -105,18 +106,12 @@ def _cross_block(x, x_test, kernel, edge):
     return np.pad(kernel_values(kernel, x, x_test, "x_test"), ((0, edge - len(x)), (0, 0)))
 
 
-def _compute(*arrays):
-    with dask.config.set(_ONE_TASK_FOR_A_SUM):
-        return dask.compute(*arrays)
-
-
 def _factorise(gram):
     """The factor, held by the cluster, and its pivots."""
     factor = da.linalg.cholesky(gram, lower=True)
     K = factor.numblocks[0]
     lower = [(i, j) for i in range(K) for j in range(i + 1)]
-    with dask.config.set(_ONE_TASK_FOR_A_SUM):
-        held = dict(zip(lower, dask.persist(*(factor.blocks[index] for index in lower)), strict=True))
+    held = dict(zip(lower, dask.persist(*(factor.blocks[index] for index in lower)), strict=True))
     # The blocks above the diagonal are zero, and would take as much memory.
     nothing = da.zeros(gram.chunksize, chunks=gram.chunksize)
     factor = da.block([[held.get((i, j), nothing) for j in range(K)] for i in range(K)])
@@ -128,4 +123,22 @@ def _pivots(blocks):
 
 
 def _pivots_until_failure(gram):
-    raise NotImplementedError
+    """Pivots of all samples before the one at which the factorisation stops.
+
+    A failed task does not tell its place, so halving finds how many blocks still factorise. In the next one, what those
+    leave of the kernel is small enough for LAPACK, which does tell.
+    """
+    good, bad, factor, pivots = 0, gram.numblocks[0], None, np.empty(0)
+    while bad - good > 1:
+        some = (good + bad) // 2
+        try:
+            factor, pivots = _factorise(gram.blocks[:some, :some])
+            good = some
+        except np.linalg.LinAlgError:
+            bad = some
+    rest = gram.blocks[good, good]
+    if good:
+        seen = da.linalg.solve_triangular(factor, gram.blocks[:good, good], lower=True)
+        rest = rest - seen.T @ seen
+    block, failed = dpotrf(rest.compute(), lower=1)
+    return np.append(pivots, block.diagonal()[: failed - 1 if failed else None] ** 2)

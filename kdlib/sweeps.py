@@ -32,9 +32,9 @@ def sweep(
         client: a ``distributed.Client``, or the address of a scheduler; its workers then call the task. They need
             kdlib and what the task imports; what a task from a notebook refers to there goes along. By
             default the task is called here, for one setting after the other.
-        cache: a folder in which each result is kept as soon as it is there. A later sweep takes from it what is the
-            same task at the same setting: after an interrupt (Ctrl-C, a lost connection, a setting that failed), or with
-            more settings. A cluster's workers must see the folder under the same path.
+        cache: a folder in which each result is kept as soon as it is there. A later sweep of the same task takes from
+            it the settings that are done: after an interrupt (Ctrl-C, a lost connection, a setting that failed), or
+            with more settings. A cluster's workers must see the folder under the same path.
         progress: whether to show a bar; by default in a terminal, after two seconds.
 
     Returns:
@@ -43,9 +43,9 @@ def sweep(
 
     Limits:
         The cache knows a task from a notebook or a script by its code and all that it refers to there,
-        functions and values alike; one from an installed module only by its own source. When something else has changed,
-        such as the version of kdlib, take another folder. A task that refers to a class of the notebook itself is
-        a new one in each session.
+        functions and values alike; one from an installed module only by its own source. When something else has
+        changed, such as the version of kdlib, take another folder. A task that refers to a class of the notebook itself
+        is a new one in each session.
 
     Raises:
         ValueError: a setting that is not a tuple, or an address without a scheduler.
