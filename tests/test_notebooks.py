@@ -30,6 +30,7 @@ OTHER = {
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
+    "running_at_scale": {"n": 250, "T": 2},
     "tutorial": {"n": 200, "T": 2},
 }
 REFUSED = {
@@ -46,6 +47,7 @@ REFUSED = {
         "d must be a whole number from 1 up, got 0": {"d": 0},
         "seeds must be a whole number from 2 up, got 1": {"seeds": 1},
         "N must be a whole number from 500 up, got 100": {"N": 100},
+        "client must be the address of a running scheduler": {"scheduler": "tcp://127.0.0.1:1"},
         "depth must be whole numbers from 1 up, got 0": {"depth": 0},
     },
     "04_data_inefficiency": {
@@ -80,6 +82,11 @@ REFUSED = {
         "steps must be whole numbers from 1 up, got 0.5": {"steps": 0.5},
         "model must be mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
         "name must be digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
+    },
+    "running_at_scale": {
+        "n must be a whole number from 10 up, got 5": {"n": 5},
+        "chunks must be whole numbers from 1 up, got 0": {"chunks": 0},
+        "T must be positive and finite, got 0": {"T": 0},
     },
     "tutorial": {
         "n must lie in 50..1000, got 20": {"n": 20},

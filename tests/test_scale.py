@@ -1,10 +1,13 @@
 """The same calls on a cluster: equal to those in memory, whatever happens to a worker or to the run."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import dask.array as da
@@ -94,6 +97,18 @@ def test_any_number_of_samples_fits_into_blocks(n):
         agree(ours.weight_norms(z), memory.weight_norms(z))
         agree(ours.predict(x_test, z, [n, 1]), memory.predict(x_test, z, [n, 1]))
         agree(ours.leave_one_out(z), memory.leave_one_out(z))
+
+
+def test_the_book_says_how_to_connect(cluster):
+    """The page's own code, with this cluster's address."""
+    page = json.loads((Path(__file__).parents[1] / "book/running_at_scale.ipynb").read_text())
+    text = "".join("".join(cell["source"]) for cell in page["cells"])
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    x, _, z = data()
+    names = {"NestedStudents": NestedStudents, "x": x, "z": z, "chunks": CHUNKS, "network": SimpleNamespace(ntk=laplace)}
+    exec(code.replace("tcp://scheduler:8786", cluster.scheduler.address), names)
+    names["client"].close()
+    agree(names["norms"], NestedStudents(x, laplace).weight_norms(z))
 
 
 def test_inputs_may_be_images(cluster):
