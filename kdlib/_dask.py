@@ -28,7 +28,7 @@ class Tiled:
 
     def __init__(self, x, kernel, jitter, chunks):
         self.x, self.kernel, N = x, kernel, len(x)
-        self.edge = min(N, int(require_whole("chunks", 1000 if chunks is None else chunks, "1000 or so is well")))
+        self.edge = min(N, int(require_whole("chunks", 1000 if chunks is None else chunks, "1000 is a good start")))
         some = sample_rows(N)
         rows, columns = kernel_values(kernel, x[some], x, "x"), kernel_values(kernel, x, x[some], "x")
         diagonal = _diagonal(kernel, x)

@@ -212,6 +212,11 @@ class NestedStudents:
         r"""The inverse :math:`L^{-1}`, lower triangular: row i holds what sample i's direction is made of.
 
         With ``engine="dask"`` it is a Dask array, not computed yet; NumPy's functions take it as it is.
+
+        >>> students = NestedStudents([[1.0, 0.0], [1.0, 1.0]], lambda a, b: a @ b.T)
+        >>> print(students.inverse_factor())
+        [[ 1.  0.]
+         [-1.  1.]]
         """
         return self._engine.inverse()
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster, SchedulerPlugin
 from tolerances import ENGINES
+from tqdm import tqdm
 
 from kdlib import NestedStudents, fully_connected
 from kdlib.inefficiency import expected_norms
@@ -105,7 +106,7 @@ def test_the_book_says_how_to_connect(cluster):
     text = "".join("".join(cell["source"]) for cell in page["cells"])
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     x, _, z = data()
-    names = {"NestedStudents": NestedStudents, "x": x, "z": z, "chunks": CHUNKS, "network": SimpleNamespace(ntk=laplace)}
+    names = dict(NestedStudents=NestedStudents, network=SimpleNamespace(ntk=laplace), x=x, z=z, chunks=CHUNKS)
     exec(code.replace("tcp://scheduler:8786", cluster.scheduler.address), names)
     names["client"].close()
     agree(names["norms"], NestedStudents(x, laplace).weight_norms(z))
@@ -341,6 +342,14 @@ def test_a_failed_setting_is_named_and_the_others_are_kept(cluster, tmp_path):
     (tmp_path / "repaired").touch()
     assert sweep(task, settings, client=cluster, cache=tmp_path / "kept") == [0, 1, 2]
     assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2"]
+
+
+def test_a_bar_shows_how_far_it_is(cluster, monkeypatch):
+    bars = []
+    monkeypatch.setattr("kdlib.sweeps.tqdm", lambda **options: bars.append(tqdm(**options)) or bars[-1])
+    for client in (None, cluster):
+        sweep(pow, [(2, 3), (3, 2)], client=client, progress=True)
+        assert bars[-1].n == bars[-1].total == 2
 
 
 def test_what_is_no_sweep_is_refused():
