@@ -7,7 +7,8 @@ Norms of all N prefixes, from the inputs: by SciPy's parts (the kernel, LAPACK's
 two threads), by the engine in memory, and by Dask on two processes of one thread, which together may be
 allowed less memory than the largest Gram matrix takes. Each is measured in a process of its own. The promises: norms
 within 1e-12 of those in memory, relative to the largest; at most twice SciPy's time at the largest N; the same results
-when a worker is killed within a Cholesky or a sweep, at a point fixed beforehand.
+when a worker is killed within a Cholesky or a sweep, at a point fixed beforehand. The second is not met where blocks
+have to go to disk.
 """
 
 import argparse
