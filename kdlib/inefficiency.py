@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy.linalg.blas import dtrmm
-from scipy.linalg.lapack import dpotrf, dtrtri
+from scipy.linalg.lapack import dpotrf
 
 from kdlib._checks import require, require_whole
 from kdlib.statistics import standard_error, with_replicates
@@ -178,13 +178,15 @@ def expected_norms(
     require("covariance", covariance, "be finite", np.isfinite, "remove or repair those samples first")
     variances = covariance if covariance.ndim == 1 else covariance.diagonal()
     require("variances", variances, "be at least 0", lambda v: v >= 0, "give covariances, not deviations")
-    inverse = np.tril(dtrtri(students.factor, lower=1)[0])
+    inverse = students.inverse_factor()
     if covariance.ndim == 1:
         squares = np.einsum("ij,ij,j->i", inverse, inverse, covariance)
     else:
         _require_covariance(covariance)
-        squares = np.einsum("ij,ij->i", dtrmm(1.0, inverse, covariance, lower=1), inverse)
-        squares = np.maximum(squares, 0)  # below zero only by rounding
+        # SciPy would gather an array that is in blocks.
+        product = dtrmm(1.0, inverse, covariance, lower=1) if isinstance(inverse, np.ndarray) else inverse @ covariance
+        squares = np.maximum(np.einsum("ij,ij->i", product, inverse), 0)  # below zero only by rounding
+    squares = np.asarray(squares)
     if mean is not None:
         mean = np.asarray(mean, float)
         if mean.shape != (N,):

@@ -45,14 +45,17 @@ class NestedStudents:
         jitter: added to the kernel's diagonal, 0 by default. A positive one makes every student miss
             its targets a little and its norm come out too small, the more so the rougher the target. (It is
             the norm for features to which sample i has added a coordinate of its own, sqrt(jitter).)
-
-    Attributes:
-        factor: L, of shape (N, N); only its lower triangle counts.
+        engine: ``"memory"``, or ``"dask"`` for a Gram matrix that is computed and factorised in blocks, by whatever
+            runs Dask's tasks: threads of this process, or a cluster once a ``distributed.Client`` is connected to it.
+            The factor stays there, on disk if need be; every call is one computation, and returns the same
+            arrays. See :doc:`/book/running_at_scale`.
+        chunks: edge of Dask's blocks, 1000 by default.
 
     Raises:
         ValueError: inputs or kernel values that are not finite, a kernel that is not square or, in a
             sample of its rows, not symmetric, or samples so nearly dependent that the factorisation
-            would return rounding errors.
+            would return rounding errors. With Dask an error that counts bad values counts those of one block.
+        ModuleNotFoundError: Dask is not installed.
 
     Cost: the kernel, one Cholesky, one triangular solve for each set of targets; two Gram matrices
     of memory at the peak.
@@ -67,33 +70,41 @@ class NestedStudents:
      [1.5 2. ]]
     """
 
-    def __init__(self, x: Float[ArrayLike, "N d"], kernel: Callable, *, jitter: float = 0.0):
+    def __init__(
+        self,
+        x: Float[ArrayLike, "N d"],
+        kernel: Callable,
+        *,
+        jitter: float = 0.0,
+        engine: str = "memory",
+        chunks: int | None = None,
+    ):
         self.x = np.asarray(x, float)
         if not callable(kernel):
             raise ValueError(f"kernel must be a function k(x1, x2), got {kernel!r}: write network.ntk, for example")
         self.kernel = kernel
         self.jitter = float(jitter)
         require("jitter", jitter, "lie in [0, inf)", lambda j: (j >= 0) & (j < np.inf), "leave it out for none")
-        gram = np.asarray(kernel(self.x, self.x))
-        eps = np.finfo(gram.dtype if gram.dtype.kind == "f" else float).eps
-        # A copy: the factorisation overwrites it, and the kernel may keep its own.
-        gram = np.array(gram, float, order="C")
-        N = len(self.x)
-        if not N:
+        if not len(self.x):
             raise ValueError("x must hold at least one sample, got none: check how it was selected")
-        if gram.shape != (N, N):
-            raise ValueError(f"kernel(x, x) must have shape {(N, N)}, got {gram.shape}: "
-                             "one row and one column for each of the samples")
-        require("kernel(x, x)", gram, "be finite", np.isfinite, "repair the inputs or the kernel")
-        some = np.linspace(0, N - 1, min(N, 8)).astype(int)
-        asymmetry = np.abs(gram[some] - gram[:, some].T).max() / max(np.abs(gram.diagonal()).max(), 1e-300)
-        require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
-                "that is its relative asymmetry; use another kernel")
-        gram[np.diag_indices(N)] += self.jitter
-        self.factor = _cholesky(gram, eps)
+        if engine == "dask":
+            from kdlib._dask import Tiled
+
+            self._engine = Tiled(self.x, kernel, self.jitter, chunks)
+        elif engine != "memory":
+            raise ValueError(f"engine must be 'memory' or 'dask', got {engine!r}: leave it out to compute in memory")
+        elif chunks is not None:
+            raise ValueError(f"chunks must go with engine='dask', got {chunks!r}: in memory, leave it out")
+        else:
+            self._engine = _InMemory(self.x, kernel, self.jitter)
 
     def __len__(self):
         return len(self.x)
+
+    @property
+    def factor(self) -> Float[np.ndarray, "N N"]:
+        """The factor L; only its lower triangle counts. With ``engine="dask"`` it is a Dask array."""
+        return self._engine.factor
 
     def coordinates(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
         r"""Coordinates :math:`c = L^{-1} \Delta z` of the weight change; student n has the first n.
@@ -104,8 +115,8 @@ class NestedStudents:
         Raises:
             ValueError: targets that are not finite, or not one for each sample. All methods that take targets raise it.
         """
-        delta_z = self._targets(delta_z)
-        return solve_triangular(self.factor, delta_z, lower=True, check_finite=False)
+        [c] = self._engine.solve(self._targets(delta_z))
+        return c
 
     def weight_norms(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
         r"""Norms of the weight change of all students.
@@ -124,7 +135,7 @@ class NestedStudents:
         Raises:
             ValueError: different numbers of columns; errors as in :meth:`coordinates`.
         """
-        c_a, c_b = self.coordinates(a), self.coordinates(b)
+        c_a, c_b = self._engine.solve(self._targets(a), self._targets(b))
         if c_a.ndim == c_b.ndim == 2 and c_a.shape != c_b.shape and 1 not in (c_a.shape[1], c_b.shape[1]):
             raise ValueError(f"a and b must have as many columns, got {c_a.shape[1]} and {c_b.shape[1]}: "
                              "pair them yourself, or give one of them as a vector")
@@ -147,17 +158,19 @@ class NestedStudents:
         Raises:
             ValueError: a size outside 1 ... N, or arguments of the wrong shape.
         """
-        c = self.coordinates(delta_z)
+        delta_z = self._targets(delta_z)
         sizes = self._sizes(sizes)
-        x_test = self._points(x_test)
-        predictions = np.empty((len(sizes), len(x_test), *c.shape[1:]))
-        for some in _blocks(len(x_test)):
-            learnt = self._features(x_test[some]).T
-            running, reached = np.zeros((len(learnt), *c.shape[1:])), 0
-            for i in np.argsort(sizes, kind="stable"):
-                running = running + learnt[:, reached : sizes[i]] @ c[reached : sizes[i]]
-                predictions[i, some], reached = running, sizes[i]
-        return predictions
+
+        def learnt(features, c, first):
+            features, ends = features.T, _ends(sizes, first, len(c))
+            predictions = np.empty((len(sizes), len(features), *c.shape[1:]))
+            running, reached = np.zeros(predictions.shape[1:]), 0
+            for i in np.argsort(ends, kind="stable"):
+                running = running + features[:, reached : ends[i]] @ c[reached : ends[i]]
+                predictions[i], reached = running, ends[i]
+            return predictions
+
+        return self._engine.add_up(learnt, len(sizes), self._points(x_test), delta_z)
 
     def distance(
         self, x_test: Float[ArrayLike, "M d"], sizes: Sequence[int] | None = None
@@ -171,10 +184,12 @@ class NestedStudents:
         """
         sizes = self._sizes(sizes)
         x_test = self._points(x_test)
-        squares = np.empty((len(sizes), len(x_test)))
-        for some in _blocks(len(x_test)):
-            seen = np.cumsum(self._features(x_test[some]) ** 2, axis=0)
-            squares[:, some] = self._diagonal(x_test[some]) - seen[sizes - 1]
+
+        def seen(features, first):
+            ends = _ends(sizes, first, len(features))[:, None]
+            return np.where(ends > 0, np.cumsum(features**2, axis=0)[ends[:, 0] - 1], 0)
+
+        squares = _diagonal(self.kernel, x_test) - self._engine.add_up(seen, len(sizes), x_test)
         return np.sqrt(np.maximum(squares, 0))
 
     def feature_lengths(self, x_test: Float[ArrayLike, "M d"]) -> Float[np.ndarray, " M"]:
@@ -184,7 +199,7 @@ class NestedStudents:
         >>> print(students.feature_lengths([[3.0, 4.0]]), students.distance([[3.0, 4.0]], [1]))
         [5.] [[4.]]
         """
-        return np.sqrt(self._diagonal(self._points(x_test)))
+        return np.sqrt(_diagonal(self.kernel, self._points(x_test)))
 
     def leave_one_out(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
         r"""For each sample, what the student of the N-1 others predicts there.
@@ -197,21 +212,22 @@ class NestedStudents:
         [1.     1.3333 2.    ]
         """
         delta_z = self._targets(delta_z)
-        inverse = np.tril(dtrtri(self.factor, lower=1)[0])
+        inverse = self.inverse_factor()
         precision = np.einsum("ji,ji->i", inverse, inverse)  # diagonal of Theta^-1 = L^-T L^-1
         alpha = inverse.T @ (inverse @ delta_z)
-        return delta_z - alpha / precision.reshape(-1, *[1] * (delta_z.ndim - 1))
+        return np.asarray(delta_z - alpha / precision.reshape(-1, *[1] * (delta_z.ndim - 1)))
 
-    def _features(self, x_test):
-        """L^-1 Theta(X, x): coordinates of phi(x) in the directions that the samples added."""
-        cross = np.array(self.kernel(self.x, x_test), float, order="F")
-        require("kernel(x, x_test)", cross, "be finite", np.isfinite, "repair the inputs or the kernel")
-        return solve_triangular(self.factor, cross, lower=True, overwrite_b=True, check_finite=False)
+    def inverse_factor(self) -> Float[np.ndarray, "N N"]:
+        r"""The inverse :math:`L^{-1}`, lower triangular: row i holds what sample i's direction is made of.
 
-    def _diagonal(self, x_test):
-        few = 64
-        parts = (x_test[i : i + few] for i in range(0, len(x_test), few))
-        return np.concatenate([np.diagonal(np.asarray(self.kernel(part, part))) for part in parts])
+        With ``engine="dask"`` it is a Dask array, not computed yet; NumPy's functions take it as it is.
+
+        >>> students = NestedStudents([[1.0, 0.0], [1.0, 1.0]], lambda a, b: a @ b.T)
+        >>> print(students.inverse_factor())
+        [[ 1.  0.]
+         [-1.  1.]]
+        """
+        return self._engine.inverse()
 
     def _points(self, x_test):
         x_test = np.asarray(x_test, float)
@@ -239,34 +255,103 @@ class NestedStudents:
         return sizes
 
 
-def _blocks(count):
-    return [slice(i, min(i + _TEST_BLOCK, count)) for i in range(0, count, _TEST_BLOCK)]
+class _InMemory:
+    """What is done with the factor L, held as one array."""
+
+    def __init__(self, x, kernel, jitter):
+        self.x, self.kernel, N = x, kernel, len(x)
+        gram = kernel_values(kernel, x, x, "x")
+        eps = precision(gram)
+        # A copy: the factorisation overwrites it, and the kernel may keep its own.
+        gram = np.array(gram, float, order="C")
+        some = sample_rows(N)
+        require_symmetric(gram[some], gram[:, some], gram.diagonal())
+        gram[np.diag_indices(N)] += jitter
+        diagonal = gram.diagonal().copy()
+        # A symmetric C-ordered array is its own transpose in Fortran's order, which LAPACK takes in place.
+        self.factor, failed = dpotrf(gram.T, lower=1, clean=0, overwrite_a=1)
+        pivots = self.factor.diagonal()[: failed - 1 if failed else N] ** 2
+        # The upper triangle still holds the kernel.
+        require_independent(pivots, diagonal, eps, lambda i: self.factor[:i, i])
+
+    def solve(self, *targets):
+        """Coordinates L^-1 z of each of the targets."""
+        return [solve_triangular(self.factor, z, lower=True, check_finite=False) for z in targets]
+
+    def inverse(self):
+        return np.tril(dtrtri(self.factor, lower=1)[0])
+
+    def add_up(self, terms, count, x_test, *targets):
+        """Sums over samples, for each of `count` students and each test point.
+
+        `terms(features, *coordinates, first)` adds up those of samples first, first + 1, ...: here, of all. Features
+        are L^-1 Theta(X, x), the coordinates of phi(x) in the directions that the samples added.
+        """
+        coordinates = self.solve(*targets)
+        sums = np.empty((count, len(x_test), *(n for c in coordinates for n in c.shape[1:])))
+        for start in range(0, len(x_test), _TEST_BLOCK):
+            part = slice(start, start + _TEST_BLOCK)
+            cross = np.array(kernel_values(self.kernel, self.x, x_test[part], "x_test"), float, order="F")
+            features = solve_triangular(self.factor, cross, lower=True, overwrite_b=True, check_finite=False)
+            sums[:, part] = terms(features, *coordinates, 0)
+        return sums
 
 
-def _cholesky(gram, eps):
-    """Lower factor of the Gram matrix, in its own memory, once its pivots have been found sound.
+def kernel_values(kernel, x, others, name):
+    """The kernel between samples and the others so named."""
+    values = np.asarray(kernel(x, others))
+    if values.shape != (len(x), len(others)):
+        raise ValueError(f"kernel(x, {name}) must have shape {(len(x), len(others))}, got {values.shape}: "
+                         "one row and one column for each of the samples")
+    require(f"kernel(x, {name})", values, "be finite", np.isfinite, "repair the inputs or the kernel")
+    return values
+
+
+def precision(values):
+    """The kernel's own: single where it computes in that."""
+    return np.finfo(values.dtype if values.dtype.kind == "f" else float).eps
+
+
+def sample_rows(N):
+    """A few rows from first to last, in which symmetry is checked."""
+    return np.linspace(0, N - 1, min(N, 8)).astype(int)
+
+
+def require_symmetric(rows, columns, diagonal):
+    asymmetry = np.abs(rows - columns.T).max() / max(np.abs(diagonal).max(), 1e-300)
+    require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
+            "that is its relative asymmetry; use another kernel")
+
+
+def require_independent(pivots, diagonal, eps, column):
+    """Raise if a pivot is not sound, or if there are fewer than samples: then the factorisation stopped.
 
     A pivot, L_ii^2, is what is left of Theta_ii once earlier samples are projected out. Rounding
     makes an error of about N eps Theta_ii in it, so a smaller pivot is noise, even where it comes out positive.
-    `eps` is that of the kernel's own precision.
+    `eps` is that of the kernel's own precision; `column(i)` gives the kernel between sample i and those before.
     """
-    N = len(gram)
-    diagonal = gram.diagonal().copy()
-    # A symmetric C-ordered array is its own transpose in Fortran's order, which LAPACK takes in place.
-    factor, failed = dpotrf(gram.T, lower=1, clean=0, overwrite_a=1)
-    pivots = factor.diagonal()[: failed - 1 if failed else N] ** 2
-    sound = pivots > 10 * N * eps * diagonal[: len(pivots)]
-    if failed or not sound.all():
-        i = len(pivots) if sound.all() else int(sound.argmin())
-        if not diagonal[i] > 0:
-            raise ValueError(f"kernel(x, x) must be positive on the diagonal, got {diagonal[i]:g} at sample {i}: "
-                             "use a positive definite kernel")
-        # The upper triangle still holds the kernel.
-        likeness = factor[:i, i] / np.sqrt(diagonal[:i] * diagonal[i])
-        j = int(likeness.argmax()) if i else 0
-        nearest = f"; nearest is sample {j}, with a correlation of {likeness[j]:.12g}" if i else ""
-        raise ValueError(
-            f"samples must be independent, but to this kernel sample {i} (counted from 0) is a combination of "
-            f"earlier ones, up to rounding{nearest}: drop it, or pass jitter= and accept its bias"
-        )
-    return factor
+    sound = pivots > 10 * len(diagonal) * eps * diagonal[: len(pivots)]
+    if len(pivots) == len(diagonal) and sound.all():
+        return
+    i = len(pivots) if sound.all() else int(sound.argmin())
+    if not diagonal[i] > 0:
+        raise ValueError(f"kernel(x, x) must be positive on the diagonal, got {diagonal[i]:g} at sample {i}: "
+                         "use a positive definite kernel")
+    likeness = column(i) / np.sqrt(diagonal[:i] * diagonal[i])
+    j = int(likeness.argmax()) if i else 0
+    nearest = f"; nearest is sample {j}, with a correlation of {likeness[j]:.12g}" if i else ""
+    raise ValueError(
+        f"samples must be independent, but to this kernel sample {i} (counted from 0) is a combination of "
+        f"earlier ones, up to rounding{nearest}: drop it, or pass jitter= and accept its bias"
+    )
+
+
+def _diagonal(kernel, x):
+    few = 64
+    parts = (x[i : i + few] for i in range(0, len(x), few))
+    return np.concatenate([np.empty(0), *(np.diagonal(np.asarray(kernel(part, part))) for part in parts)])
+
+
+def _ends(sizes, first, count):
+    """How many of `count` samples from the first on each student has."""
+    return np.clip(sizes - first, 0, count)

@@ -8,4 +8,4 @@ def test_import_leaves_heavy_packages_alone():
     command = [sys.executable, "-c", "import sys, kdlib; print(*sys.modules)"]
     loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     assert "kdlib" in loaded
-    assert loaded.isdisjoint({"tensorflow", "plotly", "anywidget", "optax"})
+    assert loaded.isdisjoint({"tensorflow", "plotly", "anywidget", "optax", "dask", "distributed", "joblib"})

@@ -30,6 +30,7 @@ OTHER = {
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
+    "running_at_scale": {"n": 250, "T": 2},
     "tutorial": {"n": 200, "T": 2},
 }
 REFUSED = {
@@ -39,14 +40,15 @@ REFUSED = {
         "rho_s must lie in (0, 1), got 0": {"rho_s": 0},
         "seeds must be at least 2, got 1": {"seeds": 1},
         "max_width must be at least 128, got 64": {"max_width": 64},
-        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
     },
     "03_transfer_risk": {
         "T must be positive and finite, got 0": {"T": 0},
         "d must be a whole number from 1 up, got 0": {"d": 0},
         "seeds must be a whole number from 2 up, got 1": {"seeds": 1},
         "N must be a whole number from 500 up, got 100": {"N": 100},
-        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+        "client must be the address of a running scheduler": {"scheduler": "tcp://127.0.0.1:1"},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
     },
     "04_data_inefficiency": {
         "runs must be a whole number from 3 up, got 2": {"runs": 2},
@@ -55,7 +57,7 @@ REFUSED = {
         "d must be a whole number from 1 up, got 0": {"d": 0},
         "d must be a whole number from 5 up, got 2": {"activation": "erf"},
         "activation must be one of relu, erf, gelu, got 'tanh'": {"activation": "tanh"},
-        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
         "T must be positive and finite, got 0": {"T": 0},
     },
     "05_imperfect_teacher": {
@@ -66,7 +68,7 @@ REFUSED = {
         "n must be a whole number from 64 up, got 10": {"n": 10},
         "n must be at most 1024, got 2000": {"n": 2000},
         "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
-        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
     },
     "appendix_s1": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
@@ -76,15 +78,20 @@ REFUSED = {
     "appendix_s2": {
         "T must be positive and finite, got 0": {"T": 0},
         "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
-        "n must be whole numbers from 1 up, got -5": {"n": -5},
-        "steps must be whole numbers from 1 up, got 0.5": {"steps": 0.5},
+        "n must be a whole number from 1 up, got -5": {"n": -5},
+        "steps must be a whole number from 1 up, got 0.5": {"steps": 0.5},
         "model must be mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
         "name must be digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
+    },
+    "running_at_scale": {
+        "n must be a whole number from 10 up, got 5": {"n": 5},
+        "chunks must be a whole number from 1 up, got 0": {"chunks": 0},
+        "T must be positive and finite, got 0": {"T": 0},
     },
     "tutorial": {
         "n must lie in 50..1000, got 20": {"n": 20},
         "T must be positive and finite, got 0": {"T": 0},
-        "depth must be whole numbers from 1 up, got 0": {"depth": 0},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
     },
 }
 

@@ -205,6 +205,8 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"kernel must be a function k\(x1, x2\), got Network"):
         NestedStudents(x, network)
     assert students.predict(x_test, z, []).shape == (0, len(x_test), 2)
+    assert students.predict(x_test[:0], z, [2, 3]).shape == (2, 0, 2)
+    assert students.distance(x_test[:0], [2]).shape == (1, 0)
     with pytest.raises(ValueError, match="a and b must have as many columns, got 2 and 3"):
         students.inner(z, np.ones((5, 3)))
     with pytest.raises(ValueError, match="x must hold at least one sample"):

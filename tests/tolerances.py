@@ -6,6 +6,7 @@ DERIVATIVE = 1e-9  # implicit derivatives against mpmath's, relative
 BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
 KERNEL = 4e-14  # ReLU kernels against mpmath, relative, at any distance of the inputs
 NESTED = 1e-10  # nested students against one solve each, relative
+ENGINES = 1e-12  # nested students in Dask's blocks against those in memory, relative to the largest
 INTERPOLATION = 1e-9  # a student's logits at its own samples against the targets
 TRACE = 1e-7  # expected norms against explicit inverses, relative: these lose what the kernel's condition costs, twice
 SLOPE = 1e-9  # slopes of norms that are powers of n, absolute
