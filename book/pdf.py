@@ -13,6 +13,15 @@ BUILD = Path(__file__).parents[1] / "_build"
 PAGE, TARGET = BUILD / "singlehtml/book.html", BUILD / "pdf/book.pdf"
 WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are drawn for it
 
+# Links to pages lead to their place on the one page.
+INSIDE = """() => {
+    for (const link of document.querySelectorAll("a[href]")) {
+        const [page, target] = link.getAttribute("href").split("#");
+        if (page && !page.includes(":"))
+            link.setAttribute("href", "#" + (target || page.replace(/^(book\\/)?(.*)\\.html$/, "document-book/$2")));
+    }
+}"""
+
 FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; color: #555">
 <span class="pageNumber"></span></div>"""
 
@@ -29,6 +38,7 @@ def main():
         page.goto(PAGE.as_uri())
         settle(page)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        page.evaluate(INSIDE)
         page.pdf(
             path=TARGET, format="A4", margin={"left": "15mm", "right": "15mm", "top": "18mm", "bottom": "18mm"},
             display_header_footer=True, header_template="<span></span>", footer_template=FOOTER,

@@ -156,8 +156,8 @@ def test_initial_logits_are_smooth_where_the_nngp_is_singular():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"depth": 0}, "depth must be whole numbers from 1 up, got 0"),
-        ({"width": 2.5}, "width must be whole numbers from 1 up, got 2.5"),
+        ({"depth": 0}, "depth must be a whole number from 1 up, got 0"),
+        ({"width": 2.5}, "width must be a whole number from 1 up, got 2.5"),
         ({"sigma_w": 0}, "sigma_w must be positive and finite, got 0"),
         ({"sigma_b": -1}, r"sigma_b must lie in \[0, inf\), got -1"),
         ({"activation": "tanh"}, "activation must be one of relu, erf, gelu, got 'tanh'"),

@@ -64,7 +64,7 @@ def test_cells_are_the_grid():
     (dict(T=(0.0,)), "T must be positive and finite, got 0"),
     (dict(seeds=2), "seeds must be a whole number from 3 up, got 2"),
     (dict(early=1000), "early must be below steps, 1000, got 1000"),
-    (dict(n=0), "n must be whole numbers from 1 up, got 0"),
+    (dict(n=0), "n must be a whole number from 1 up, got 0"),
     (dict(sizes=(20, 10)), r"sizes must increase, got \[20, 10\]"),
 ])
 def test_bad_settings_are_refused(change, message):

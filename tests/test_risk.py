@@ -205,7 +205,7 @@ STUDENTS = NestedStudents(np.eye(2), linear)
         (lambda: feature_cosines([2.0], 1.0, [1.0]), r"cosines must lie in \[-1, 1\], got 2: the norm is too small"),
         (lambda: feature_cosines([2.0], 0.0, [1.0]), "norm must be positive and finite, got 0"),
         (lambda: angle_distribution(0.1, []), "cosines must be of at least one test point, got none"),
-        (lambda: phuong_lampert_bound(0, [0.5]), "n must be whole numbers from 1 up, got 0"),
+        (lambda: phuong_lampert_bound(0, [0.5]), "n must be a whole number from 1 up, got 0"),
         (lambda: power_function_bound([1.0], [[1.0]], [np.inf]), "gaps must be finite and at least 0, got inf"),
         (lambda: power_function_bound([1.0, 2.0], [[1.0]], [1.0]), "distances must have shape"),
         (lambda: power_function_bound([np.nan], [[1.0]], [1.0]), "z must be numbers, got nan"),

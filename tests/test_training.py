@@ -196,7 +196,7 @@ def test_bad_training_arguments_are_refused():
         students(steps=[])
     with pytest.raises(ValueError, match="shapes must broadcast"):
         students(T=jnp.ones(2))
-    with pytest.raises(ValueError, match="size must be whole numbers from 1 to 6, got 7"):
+    with pytest.raises(ValueError, match="size must be a whole number from 1 to 6, got 7"):
         mini_batches(X, Z_T, Y_G, size=7)
     with pytest.raises(ValueError, match="must have one row for each sample, got x 6, z_t 6, y_g 5"):
         full_batch(X, Z_T, Y_G[:5])

@@ -1,0 +1,51 @@
+"""The printed book: whole, in order, with its formulas typeset and its figures drawn."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from chromium import NoChromium, launched
+from pypdf import PdfReader
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def printed():
+    try:
+        with launched():
+            pass
+    except NoChromium as missing:
+        pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
+    made = subprocess.run(["make", "pdf"], cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    return PdfReader(ROOT / "_build/pdf/book.pdf")
+
+
+def title(name):
+    """A page's heading, without its formulas' marks."""
+    source = ROOT / f"{name}.md"
+    if source.exists():
+        return source.read_text().splitlines()[0].removeprefix("# ")
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def test_every_page_of_the_book_is_printed_in_order(printed):
+    _, parts = printed.outline
+    pages = {item.title: printed.get_destination_page_number(item) for item in parts if not isinstance(item, list)}
+    chapters = list(map(title, re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text())))
+    starts = [pages[chapter] for chapter in chapters]
+    assert len(starts) > 15 and starts == sorted(set(starts))
+
+
+def test_formulas_are_typeset_and_links_stay_inside(printed):
+    pages = [page.extract_text() for page in printed.pages]
+    prose = "\n".join(pages)
+    assert len(pages) > 150 and min(map(len, pages)) > 0
+    assert not re.search(r"\\\(|\\\[|\\begin\{|Math input error|Math Processing Error", prose)
+    addresses = {str(note.get_object().get("/A", {}).get("/URI", "")) for page in printed.pages
+                 for note in page.get("/Annots") or []}
+    assert not [address for address in addresses if address.startswith("file:")]
