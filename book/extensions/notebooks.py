@@ -11,7 +11,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-LIMIT = 300  # seconds: four times what the longest chapter takes on two idle cores, for machines that are not
+LIMIT = 600  # seconds: many times what a chapter takes on two idle cores, since not every machine is idle
 
 
 class running_time(nodes.Inline, nodes.Element):
