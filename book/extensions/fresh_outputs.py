@@ -1,8 +1,8 @@
-"""Sphinx extension: a change of the library, the lock or the book's assets rebuilds every page.
+"""Sphinx extension: a change of the library or the lock runs every notebook anew, one of the assets draws the pages anew.
 
 Notebook outputs are cached by the notebooks' own code, which does not see an edit of kdlib; and
-Sphinx copies no style sheet as long as no page has changed. Here the cache's folder and one
-configuration value carry a digest of those files, so an edit finds an empty cache, and every page
+Sphinx copies no style sheet as long as no page has changed. Here the cache's folder carries a digest of the
+library, so an edit finds an empty cache, and a configuration value one of all these files, so that every page
 is read again.
 """
 
@@ -10,20 +10,21 @@ from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "kdlib", ROOT / "requirements.txt"
+ASSETS = ROOT / "book" / "assets", ROOT / "book" / "vendor"
 
 
-def source_digest():
-    folders = ROOT / "kdlib", ROOT / "book" / "assets", ROOT / "book" / "vendor"
-    files = (path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    digest = sha256()
-    for path in sorted([*files, ROOT / "requirements.txt"]):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+def digest(*places):
+    paths = (path for place in places for path in (place, *place.rglob("*")))
+    files = (path for path in paths if path.is_file() and path.suffix != ".pyc")
+    total = sha256()
+    for path in sorted(files):
+        total.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def setup(app):
-    digest = source_digest()
-    app.add_config_value("source_digest", digest, "env")
-    cache = Path(app.outdir).parent / ".jupyter_cache" / digest
+    app.add_config_value("source_digest", digest(*LIBRARY, *ASSETS), "env")
+    cache = Path(app.outdir).parent / ".jupyter_cache" / digest(*LIBRARY)
     app.connect("config-inited", lambda _, config: setattr(config, "nb_execution_cache_path", str(cache)), priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
