@@ -1,4 +1,4 @@
-"""Sphinx extension: a change of the library or the lock runs every notebook anew, one of the assets draws the pages anew.
+"""Sphinx extension: a change of the library or the lock runs every notebook anew, one of the assets redraws the pages.
 
 Notebook outputs are cached by the notebooks' own code, which does not see an edit of kdlib; and
 Sphinx copies no style sheet as long as no page has changed. Here the cache's folder carries a digest of the
