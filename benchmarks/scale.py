@@ -108,8 +108,8 @@ class Killer(SchedulerPlugin):
 
     def transition(self, key, start, finish, *args, worker=None, **kwargs):
         if finish == "memory" and not self.killed and key[0].startswith("cholesky-") and key[1:] == self.middle:
-            self.killed.append(worker)
             os.kill(self.pids[worker], signal.SIGKILL)
+            self.killed.append(worker)
 
 
 def killed_in_a_cholesky(N):
@@ -186,7 +186,8 @@ def machine():
 def main(store):
     found = {
         "command": "python benchmarks/scale.py --store", "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(), "chunks": CHUNKS, "limit": LIMIT, "runs": {}, "difference": {},
+        "settings": {"sizes": SIZES, "chunks": CHUNKS, "limit": LIMIT, "killed at": KILLED_AT, "seeds": SEEDS},
+        "machine": machine(), "runs": {}, "difference": {},
     }  # fmt: skip
     ways = ["by_scipy", "in_memory", "in_blocks"] + ["in_little_memory"] * store
     print("Norms of all N prefixes: seconds (memory at the peak; in blocks, of the larger worker)")

@@ -17,8 +17,10 @@ WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are
 INSIDE = """() => {
     for (const link of document.querySelectorAll("a[href]")) {
         const [page, target] = link.getAttribute("href").split("#");
-        if (page && !page.includes(":"))
-            link.setAttribute("href", "#" + (target || page.replace(/^(book\\/)?(.*)\\.html$/, "document-book/$2")));
+        if (!page || page.includes(":")) continue;
+        const place = target || page.replace(/^(book\\/)?(.*)\\.html$/, "document-book/$2");
+        if (document.getElementById(place)) link.setAttribute("href", "#" + place);
+        else link.removeAttribute("href");
     }
 }"""
 

@@ -31,7 +31,7 @@ class Tiled:
         self.edge = min(N, int(require_whole("chunks", 1000 if chunks is None else chunks, "1000 is a good start")))
         some = sample_rows(N)
         rows, columns = kernel_values(kernel, x[some], x, "x"), kernel_values(kernel, x, x[some], "x")
-        diagonal = _diagonal(kernel, x)
+        diagonal = _diagonal(kernel, x, "x")
         require_symmetric(rows, columns, diagonal)
         gram = self._gram(jitter)
         try:

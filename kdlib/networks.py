@@ -104,7 +104,7 @@ class Network:
         """Logits f(x; w).
 
         Raises:
-            ValueError: inputs that are not (n, d).
+            ValueError: inputs that are not (n, d), or empty.
         """
         return _stax(self)[1](params, _rows(jnp.asarray(x)))[:, 0]
 

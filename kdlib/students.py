@@ -189,7 +189,7 @@ class NestedStudents:
             ends = _ends(sizes, first, len(features))[:, None]
             return np.where(ends > 0, np.cumsum(features**2, axis=0)[ends[:, 0] - 1], 0)
 
-        squares = _diagonal(self.kernel, x_test) - self._engine.add_up(seen, len(sizes), x_test)
+        squares = _diagonal(self.kernel, x_test, "x_test") - self._engine.add_up(seen, len(sizes), x_test)
         return np.sqrt(np.maximum(squares, 0))
 
     def feature_lengths(self, x_test: Float[ArrayLike, "M d"]) -> Float[np.ndarray, " M"]:
@@ -199,7 +199,7 @@ class NestedStudents:
         >>> print(students.feature_lengths([[3.0, 4.0]]), students.distance([[3.0, 4.0]], [1]))
         [5.] [[4.]]
         """
-        return np.sqrt(_diagonal(self.kernel, self._points(x_test)))
+        return np.sqrt(_diagonal(self.kernel, self._points(x_test), "x_test"))
 
     def leave_one_out(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
         r"""For each sample, what the student of the N-1 others predicts there.
@@ -346,10 +346,10 @@ def require_independent(pivots, diagonal, eps, column):
     )
 
 
-def _diagonal(kernel, x):
+def _diagonal(kernel, x, name):
     few = 64
     parts = (x[i : i + few] for i in range(0, len(x), few))
-    return np.concatenate([np.empty(0), *(np.diagonal(np.asarray(kernel(part, part))) for part in parts)])
+    return np.concatenate([np.empty(0), *(np.diagonal(kernel_values(kernel, part, part, name)) for part in parts)])
 
 
 def _ends(sizes, first, count):

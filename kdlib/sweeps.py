@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
-from inspect import getsource
+from inspect import unwrap
+from io import BytesIO
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from tqdm import tqdm
@@ -38,14 +40,14 @@ def sweep(
         progress: whether to show a bar; by default in a terminal, after two seconds.
 
     Returns:
-        What a loop would have, bit for bit. Rounding depends on the number of threads, so the workers' linear algebra
-        is given as many as yours: set ``OMP_NUM_THREADS=1`` for your own process if they have one core each.
+        What a loop would have, on machines of one kind bit for bit. Rounding depends on the number of threads, so the
+        workers' linear algebra is given as many as yours: set ``OMP_NUM_THREADS=1`` for your own process if they have one core each.
 
     Limits:
         The cache knows a task from a notebook or a script by its code and all that it refers to there,
-        functions and values alike; one from an installed module only by its own source. When something else has
-        changed, such as the version of kdlib, take another folder. A task that refers to a class of the notebook itself
-        is a new one in each session.
+        functions and values alike; one from an installed module only by its own code. When something else has
+        changed, such as the version of kdlib, take another folder. A task that refers to a class of the notebook
+        itself, or holds a set of strings, is a new one in each session.
 
     Raises:
         ValueError: a setting that is not a tuple, or an address without a scheduler.
@@ -131,20 +133,24 @@ def _remembered(task, cache):
 
 
 def _identity(task):
-    """A digest of all that a worker would be sent of the task: for a module's, that is only its name.
+    """A digest of the task's code and of all that a worker would be sent of it: for a module's, that is only its name.
 
     Files' names are left out, since that of a notebook's cell is another in each session, and so is the layout of
     the message.
     """
     import cloudpickle
 
-    try:
-        source = getsource(task)
-    except (OSError, TypeError):  # typed in, built in, or no plain function
-        source = ""
-    parts = ((operation.name, part) for operation, part, _ in pickletools.genops(cloudpickle.dumps(task)))
-    sent = [part for part in parts if part[0] != "FRAME" and not str(part[1]).endswith(".py")]
-    return sha256(repr((source, sent)).encode()).hexdigest()
+    class Nameless(cloudpickle.Pickler):
+        dispatch_table = cloudpickle.Pickler.dispatch_table.new_child()
+
+    reduce_code = Nameless.dispatch_table[CodeType]
+    Nameless.dispatch_table[CodeType] = lambda code: reduce_code(code.replace(co_filename=""))
+    task = unwrap(task)
+    message = BytesIO()
+    Nameless(message).dump((task, getattr(task, "__code__", None)))
+    file = getattr(task, "__globals__", {}).get("__file__")
+    parts = ((operation.name, part) for operation, part, _ in pickletools.genops(message.getvalue()))
+    return sha256(repr([part for part in parts if part[0] != "FRAME" and part[1] != file]).encode()).hexdigest()
 
 
 def _not_installed(what, missing):

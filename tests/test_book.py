@@ -100,7 +100,7 @@ def opened(browser, site, path, *, viewport=DESKTOP, **settings):
     """A settled page of the site; on leaving, asserts that it gave no trouble."""
     troubles = []
     with browser.new_context(viewport=viewport, **settings) as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         context.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or troubles.append(f"left: {r.url}"))
         # "csp" is a script that was preloaded although scripts are switched off.
         context.on("requestfailed", lambda r: r.failure == "csp" or troubles.append(f"failed: {r.url} {r.failure}"))
@@ -175,7 +175,8 @@ def test_page_is_light_and_says_elsewhere_what_it_is(on_disk, path):
     assert "widget-state+json" not in page
     card = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', page))
     assert card["title"] and len(card["description"]) > 50
-    assert (HTML / card["image"]).exists()
+    assert (HTML / "_static" / Path(card["image"]).name).exists()
+    assert card["site_name"] == "Distillation, Measured"
 
 
 def test_every_notebook_shows_how_long_it_took(on_disk):

@@ -110,7 +110,7 @@ def printed(notebook):
     return list(map("".join, streams))
 
 
-def run(*command, cwd, timeout=300):
+def run(*command, cwd, timeout=900):
     command = [sys.executable, "-m", *map(str, command)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
 
@@ -174,7 +174,7 @@ def test_other_parameters_change_what_is_printed(name, tmp_path):
 
 @pytest.mark.parametrize("name, message", [(name, message) for name in REFUSED for message in REFUSED[name]])
 def test_bad_parameters_stop_the_run_with_the_remedy(name, message, tmp_path):
-    result, written = papermill(name, tmp_path, REFUSED[name][message], timeout=30)
+    result, written = papermill(name, tmp_path, REFUSED[name][message], timeout=120)
     assert result.returncode != 0
     assert message in result.stderr
     errors = [output.evalue for cell in code_cells(written) for output in cell.outputs if output.output_type == "error"]

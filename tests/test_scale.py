@@ -226,8 +226,8 @@ class KillTheHolder(SchedulerPlugin):
 
     def transition(self, key, start, finish, *args, worker=None, **kwargs):
         if finish == "memory" and not self.killed and "cholesky" in str(key) and str(key).endswith("1, 1)"):
-            self.killed.append(worker)
             os.kill(self.pids[worker], signal.SIGKILL)
+            self.killed.append(worker)
 
 
 def test_a_worker_killed_within_a_cholesky_costs_time_only(both_alive):
@@ -274,9 +274,11 @@ def test_a_cluster_sweeps_as_a_loop_does_bit_for_bit_and_in_order(cluster):
 
 
 SCRIPT = """
-import os, time
+import os, signal, time
 import jax
 from kdlib.sweeps import sweep
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
 def task(key, i):
     if i == int(os.environ["STOP"]):
@@ -300,9 +302,9 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path):
     with start("first.py", 2) as first:
         assert [first.stdout.readline() for _ in range(3)] == ["ran 0\n", "ran 1\n", "waiting\n"]
         first.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in first.communicate(timeout=30)[1]
+        assert "KeyboardInterrupt" in first.communicate(timeout=120)[1]
     with start("second.py", -1) as second:
-        *ran, results = second.communicate(timeout=60)[0].splitlines()
+        *ran, results = second.communicate(timeout=120)[0].splitlines()
     assert ran == ["ran 2", "ran 3"]
     keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
     assert results == str([i + int(key[0]) for i, key in enumerate(keys)])
@@ -314,7 +316,9 @@ def test_the_cache_tells_tasks_apart_by_what_they_refer_to(tmp_path):
 
     for exponent, expected in ((2, [4, 9]), (3, [8, 27]), (2, [4, 9])):
         assert sweep(power(exponent), [(2,), (3,)], cache=tmp_path) == expected
-    # Of a module's function: by its source.
+    for name in ("a.py", "b.py"):
+        assert sweep(lambda i, name=name: name, [(1,)], cache=tmp_path) == [name]
+    # Of a module's function: by its code.
     for _ in range(2):
         assert sweep(logged, [(2, tmp_path / "log")], cache=tmp_path) == [4]
     assert (tmp_path / "log").read_text() == "ran"

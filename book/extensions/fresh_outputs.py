@@ -25,6 +25,8 @@ def digest(*places):
 
 def setup(app):
     app.add_config_value("source_digest", digest(*LIBRARY, *ASSETS), "env")
+    # Builders share what was read; by this each knows whether it has drawn it.
+    app.add_config_value("drawn_digest", digest(*LIBRARY, *ASSETS), "html")
     cache = Path(app.outdir).parent / ".jupyter_cache" / digest(*LIBRARY)
     app.connect("config-inited", lambda _, config: setattr(config, "nb_execution_cache_path", str(cache)), priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -125,7 +125,9 @@ class FillIn(SphinxPostTransform):
         for docname, found in sorted(self.found.items()):
             count = Counter(verdict for verdict, _ in found.values())
             title = escape(self.env.titles[docname].astext().partition(":")[0])
-            link = f'<a href="{self.uri(docname, "claims-checked")}">{title}</a>'
+            # On one page all sections of this name have one address.
+            target = f"document-{docname}" if self.app.builder.name == "singlehtml" else "claims-checked"
+            link = f'<a href="{self.uri(docname, target)}">{title}</a>'
             rows.append(counts(link, [count[verdict] for verdict in columns]))
         rows.append(counts("<b>all</b>", [total[verdict] for verdict in columns]))
         return table(("Claims of", *columns), rows, "verdicts")

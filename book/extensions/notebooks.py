@@ -14,6 +14,9 @@ from sphinx.util.docutils import SphinxRole
 LIMIT = 600  # seconds: many times what a chapter takes on two idle cores, since not every machine is idle
 
 
+logger = logging.getLogger(__name__)
+
+
 class running_time(nodes.Inline, nodes.Element):
     """A place for the running time of a notebook."""
 
@@ -31,8 +34,11 @@ class FillIn(SphinxPostTransform):
 
     def run(self):
         for place in list(self.document.findall(running_time)):
-            seconds = running_times(self.env)[place["of"]]
-            place.replace_self(nodes.Text(f"{seconds:.0f} seconds"))
+            seconds = running_times(self.env).get(place["of"])
+            if seconds is None:
+                logger.warning(f"running-time must name a notebook that was executed, got {place['of']}",
+                               location=self.env.docname)
+            place.replace_self(nodes.Text("some time" if seconds is None else f"{seconds:.0f} seconds"))
 
 
 def running_times(env):
@@ -44,7 +50,7 @@ def running_times(env):
 def limit_time(app, env):
     for docname, seconds in running_times(env).items():
         if seconds > LIMIT:
-            logging.getLogger(__name__).warning(
+            logger.warning(
                 f"the notebook took {seconds:.0f} s to run, and may take {LIMIT} s: make it quicker, or store its long "
                 "part in kdlib/stored", location=docname)
 

@@ -67,12 +67,12 @@ class StoredRuns(SphinxDirective):
         self.env.note_reread()
         rows = "".join(map(self.row, sorted((BOOK.parent / "kdlib" / "stored").glob("*.json"))))
         head = "".join(f'<th scope="col">{name}</th>' for name in ("Made by", "On", "With"))
-        html = f'<table class="claims settings"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        html = f'<table class="claims settings stored"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         return [nodes.raw("", html, format="html")]
 
     def row(self, path):
         stored = json.loads(path.read_text())
-        settings = stored.get("setting") or stored.get("settings")
+        settings = stored["setting"] if "setting" in stored else stored["settings"]
         if isinstance(settings, dict):
             settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in settings.items())
         return (f'<tr><th scope="row"><code>{escape(stored["command"])}</code></th><td>{stored["date"]}</td>'
