@@ -41,7 +41,8 @@ def sweep(
 
     Returns:
         What a loop would have, on machines of one kind bit for bit. Rounding depends on the number of threads, so the
-        workers' linear algebra is given as many as yours: set ``OMP_NUM_THREADS=1`` for your own process if they have one core each.
+        workers' linear algebra is given as many as yours: set ``OMP_NUM_THREADS=1`` for your own process if
+        they have one core each.
 
     Limits:
         The cache knows a task from a notebook or a script by its code and all that it refers to there,
