@@ -20,7 +20,7 @@ def printed():
             pass
     except NoChromium as missing:
         pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
-    made = subprocess.run(["make", "pdf"], cwd=ROOT, capture_output=True, text=True, timeout=900)
+    made = subprocess.run(["make", "pdf"], cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
     return PdfReader(ROOT / "_build/pdf/book.pdf")
 
@@ -33,11 +33,18 @@ def title(name):
     return nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
+def squeezed(text):
+    """Without spaces, which Chromium's outline loses where a heading wraps."""
+    return "".join(text.split())
+
+
 def test_every_page_of_the_book_is_printed_in_order(printed):
     _, parts = printed.outline
-    pages = {item.title: printed.get_destination_page_number(item) for item in parts if not isinstance(item, list)}
-    chapters = list(map(title, re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text())))
-    starts = [pages[chapter] for chapter in chapters]
+    pages = {squeezed(item.title): printed.get_destination_page_number(item)
+             for item in parts if not isinstance(item, list)}
+    chapters = [squeezed(title(name)) for name in re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text())]
+    # Chromium may write a heading twice into the outline.
+    starts = [next(page for name, page in pages.items() if name.startswith(chapter)) for chapter in chapters]
     assert len(starts) > 15 and starts == sorted(set(starts))
 
 
