@@ -22,6 +22,8 @@ from kdlib import NestedStudents, fully_connected
 from kdlib.inefficiency import expected_norms
 from kdlib.sweeps import sweep
 
+pytestmark = pytest.mark.xdist_group("cluster")  # one cluster for all of them
+
 network = fully_connected(3, width=1)
 N, CHUNKS = 203, 64  # three blocks and a part of a fourth
 
