@@ -18,7 +18,7 @@ try:
     import dask.array as da
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(f"engine='dask' needs Dask, but there is no module {missing.name}: "
-                              "pip install 'kdlib[cluster]'") from None
+                              "pip install '.[cluster]' in a copy of the repository") from None
 
 _EMPTY = np.empty((0, 0))  # tells Dask the type, which it would otherwise find out by a call with no samples
 
