@@ -185,7 +185,7 @@ class NestedStudents:
         sizes = self._sizes(sizes)
         x_test = self._points(x_test)
 
-        def seen(features, first):
+        def seen(features, c, first):
             ends = _ends(sizes, first, len(features))[:, None]
             return np.where(ends > 0, np.cumsum(features**2, axis=0)[ends[:, 0] - 1], 0)
 
@@ -261,7 +261,7 @@ class _InMemory:
     def __init__(self, x, kernel, jitter):
         self.x, self.kernel, N = x, kernel, len(x)
         gram = kernel_values(kernel, x, x, "x")
-        eps = precision(gram)
+        eps = rounding_unit(gram)
         # A copy: the factorisation overwrites it, and the kernel may keep its own.
         gram = np.array(gram, float, order="C")
         some = sample_rows(N)
@@ -281,19 +281,20 @@ class _InMemory:
     def inverse(self):
         return np.tril(dtrtri(self.factor, lower=1)[0])
 
-    def add_up(self, terms, count, x_test, *targets):
+    def add_up(self, terms, count, x_test, target=None):
         """Sums over samples, for each of `count` students and each test point.
 
-        `terms(features, *coordinates, first)` adds up those of samples first, first + 1, ...: here, of all. Features
-        are L^-1 Theta(X, x), the coordinates of phi(x) in the directions that the samples added.
+        `terms(features, c, first)` adds up those of samples first, first + 1, ...: here, of all. Features are
+        L^-1 Theta(X, x), the coordinates of phi(x) in the directions that the samples added, and c those of the
+        target, or None.
         """
-        coordinates = self.solve(*targets)
-        sums = np.empty((count, len(x_test), *(n for c in coordinates for n in c.shape[1:])))
+        c = None if target is None else self.solve(target)[0]
+        sums = np.empty((count, len(x_test), *np.shape(target)[1:]))
         for start in range(0, len(x_test), _TEST_BLOCK):
             part = slice(start, start + _TEST_BLOCK)
             cross = np.array(kernel_values(self.kernel, self.x, x_test[part], "x_test"), float, order="F")
             features = solve_triangular(self.factor, cross, lower=True, overwrite_b=True, check_finite=False)
-            sums[:, part] = terms(features, *coordinates, 0)
+            sums[:, part] = terms(features, c, 0)
         return sums
 
 
@@ -307,8 +308,8 @@ def kernel_values(kernel, x, others, name):
     return values
 
 
-def precision(values):
-    """The kernel's own: single where it computes in that."""
+def rounding_unit(values):
+    """2^-52, or that of single precision if the kernel computes in it."""
     return np.finfo(values.dtype if values.dtype.kind == "f" else float).eps
 
 

@@ -50,6 +50,19 @@ def test_no_run_is_scored_on_a_choice_in_which_it_took_part():
     assert np.array_equal(held_out(errors, by), errors[3])
 
 
+def test_a_choice_that_failed_in_a_run_is_chosen_by_no_other():
+    inf = np.inf
+    assert np.array_equal(held_out([[inf, inf, 1], [2, 2, 2]]), [2, 2, 2])
+    assert np.array_equal(held_out([[1, 1, inf], [2, 2, 2]]), [2, 2, inf])
+    # The others' mean is exact however large the run itself.
+    assert np.array_equal(held_out([[1e20, 1, 1], [0, 2, 2]]), [1e20, 2, 2])
+    table = [[1, 2], [np.nan, 1]]
+    with pytest.raises(ValueError, match="errors must be numbers, or inf, got nan: take inf"):
+        held_out(table)
+    with pytest.raises(ValueError, match="choose_by must be numbers, or inf, got nan: take inf"):
+        held_out([[1, 2], [3, 4]], table)
+
+
 def test_choosing_on_pure_noise_gains_nothing():
     """The smallest mean of ten equal choices lies below theirs; the held-out score does not."""
     noise = np.random.default_rng(1).normal(size=(400, 10, 10))
