@@ -147,7 +147,7 @@ def test_internal_links_lead_somewhere(on_disk):
 
 
 def test_every_claim_has_a_verdict_or_is_open(on_disk):
-    """On the page of claims each has one row; the open ones are those that no notebook prints a verdict of."""
+    """In the ledger each has one row; the open ones are those that no notebook prints a verdict of."""
     html = (HTML / "book/claims.html").read_text()
     verdicts = {}
     for path in ROOT.glob("book/*.ipynb"):
