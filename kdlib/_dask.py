@@ -11,7 +11,14 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf
 
 from kdlib._checks import require_whole
-from kdlib.students import _diagonal, kernel_values, require_independent, require_symmetric, rounding_unit, sample_rows
+from kdlib._gram import (
+    kernel_diagonal,
+    kernel_values,
+    require_independent,
+    require_symmetric,
+    rounding_unit,
+    sample_rows,
+)
 
 try:
     import dask
@@ -31,7 +38,7 @@ class Tiled:
         self.edge = min(N, int(require_whole("chunks", 1000 if chunks is None else chunks, "1000 is a good start")))
         some = sample_rows(N)
         rows, columns = kernel_values(kernel, x[some], x, "x"), kernel_values(kernel, x, x[some], "x")
-        diagonal = _diagonal(kernel, x, "x")
+        diagonal = kernel_diagonal(kernel, x, "x")
         require_symmetric(rows, columns, diagonal)
         gram = self._gram(jitter)
         try:
