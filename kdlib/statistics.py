@@ -68,7 +68,7 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
         choose_by: what the choice is made by; by default the errors themselves.
 
     Raises:
-        ValueError: fewer than two runs, arrays of different shapes, or NaN in what the choice is made by.
+        ValueError: fewer than two runs, arrays of different shapes, or NaN or -inf in what the choice is made by.
 
     >>> print(held_out([[0.1, 0.2, 0.9], [0.3, 0.3, 0.3]]))
     [0.3 0.3 0.9]
@@ -78,9 +78,11 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
     if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2:
         raise ValueError(f"errors must have shape (choices, runs), with two runs or more, got {errors.shape} and "
                          f"{by.shape}: a run's choice is made by the others")
-    require("errors" if choose_by is None else "choose_by", by, "be numbers, or inf", lambda v: ~np.isnan(v),
+    require("errors" if choose_by is None else "choose_by", by, "be numbers, or inf", lambda v: v > -np.inf,
             "take inf for what failed, and it is never chosen over what did not")
-    best = _means_without_each(by.T).argmin(1)
+    failed = np.isinf(by)
+    of_others = lambda values: values.sum(1, keepdims=True) - values
+    best = np.where(of_others(failed.astype(int)), np.inf, of_others(np.where(failed, 0, by))).argmin(0)
     return errors[best, np.arange(errors.shape[1])]
 
 
