@@ -58,7 +58,7 @@ def jackknife(statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> tuple
 
 
 def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLike, "choices runs"] | None = None):
-    """For each run, the error at the choice that is best on average over all *other* runs.
+    """For each run, the error at the choice that is best on average over all *other* runs, at the first of equal ones.
 
     The smallest mean of a table flatters: noise takes part in the choice. Here no run is scored on a choice in which
     it took part.
@@ -80,9 +80,8 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
                          f"{by.shape}: a run's choice is made by the others")
     require("errors" if choose_by is None else "choose_by", by, "be numbers, or inf", lambda v: v > -np.inf,
             "take inf for what failed, and it is never chosen over what did not")
-    failed = np.isinf(by)
-    of_others = lambda values: values.sum(1, keepdims=True) - values
-    best = np.where(of_others(failed.astype(int)), np.inf, of_others(np.where(failed, 0, by))).argmin(0)
+    means = _means_without_each(by.T)
+    best = np.isclose(means, means.min(1, keepdims=True), rtol=1e-12, atol=0).argmax(1)
     return errors[best, np.arange(errors.shape[1])]
 
 
