@@ -52,7 +52,8 @@ def limit_time(app, env):
         if seconds > LIMIT:
             logger.warning(
                 f"the notebook took {seconds:.0f} s to run, and may take {LIMIT} s: make it quicker, or store its long "
-                "part in kdlib/stored", location=docname)
+                "part in kdlib/stored. If the machine was busy, remove _build/.jupyter_cache and build again",
+                location=docname)
 
 
 def drop_widget_state(app, doctree):
