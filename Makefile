@@ -16,8 +16,7 @@ book: $(INSTALLED) ## build the pages and print where they are
 	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
 
 test: book ## build the book, then test everything: library, notebooks, pages in a browser
-	$(BIN)/python -m pytest -n 2 tests/test_book.py
-	$(BIN)/python -m pytest tests kdlib --ignore tests/test_book.py
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests kdlib
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab book

@@ -9,14 +9,18 @@ def require(name, value, rule, holds, remedy):
     """Raise a ValueError that states the rule, the value received and the remedy."""
     if isinstance(value, jax.core.Tracer):
         return
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numeric, got {value!r}: {remedy}") from None
+    array = _numeric(name, value, remedy)
     bad = array[~holds(array)]
     if bad.size:
         more = f" (and {bad.size - 1} more)" if bad.size > 1 else ""
         raise ValueError(f"{name} must {rule}, got {bad.flat[0]:g}{more}: {remedy}")
+
+
+def _numeric(name, value, remedy):
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numeric, got {value!r}: {remedy}") from None
 
 
 def require_logits(**logits):
@@ -51,10 +55,11 @@ def broadcast(**named):
 
 def require_whole(name, values, remedy, largest=np.inf):
     """Whole numbers from 1 to `largest`, as integers of the same shape."""
-    rule = "be whole numbers" if np.ndim(values) else "be a whole number"
+    values = _numeric(name, values, remedy)
+    rule = "be whole numbers" if values.ndim else "be a whole number"
     rule += " from 1 up" if largest == np.inf else f" from 1 to {largest}"
     require(name, values, rule, lambda v: (v >= 1) & (v <= largest) & (v < np.inf) & (v == np.floor(v)), remedy)
-    return np.asarray(values, float).astype(int)
+    return values.astype(int)
 
 
 def require_increasing(name, values, remedy):

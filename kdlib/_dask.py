@@ -11,14 +11,21 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf
 
 from kdlib._checks import require_whole
-from kdlib.students import _diagonal, kernel_values, precision, require_independent, require_symmetric, sample_rows
+from kdlib._gram import (
+    kernel_diagonal,
+    kernel_values,
+    require_independent,
+    require_symmetric,
+    rounding_unit,
+    sample_rows,
+)
 
 try:
     import dask
     import dask.array as da
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(f"engine='dask' needs Dask, but there is no module {missing.name}: "
-                              "pip install 'kdlib[cluster]'") from None
+                              "pip install '.[cluster]' in a copy of the repository") from None
 
 _EMPTY = np.empty((0, 0))  # tells Dask the type, which it would otherwise find out by a call with no samples
 
@@ -31,7 +38,7 @@ class Tiled:
         self.edge = min(N, int(require_whole("chunks", 1000 if chunks is None else chunks, "1000 is a good start")))
         some = sample_rows(N)
         rows, columns = kernel_values(kernel, x[some], x, "x"), kernel_values(kernel, x, x[some], "x")
-        diagonal = _diagonal(kernel, x, "x")
+        diagonal = kernel_diagonal(kernel, x, "x")
         require_symmetric(rows, columns, diagonal)
         gram = self._gram(jitter)
         try:
@@ -39,7 +46,7 @@ class Tiled:
         except np.linalg.LinAlgError:
             pivots = _pivots_until_failure(gram)
         column = lambda i: kernel_values(kernel, x[:i], x[i : i + 1], "x")[:, 0]
-        require_independent(pivots[:N], diagonal + jitter, precision(rows), column)
+        require_independent(pivots[:N], diagonal + jitter, rounding_unit(rows), column)
 
     @property
     def factor(self):
@@ -53,10 +60,10 @@ class Tiled:
         unit = da.eye(self._factor.shape[0], chunks=self.edge)
         return da.linalg.solve_triangular(self._factor, unit, lower=True)[:N, :N]
 
-    def add_up(self, terms, count, x_test, *targets):
-        columns = [z.shape[1:] for z in targets]
+    def add_up(self, terms, count, x_test, target=None):
+        columns = np.shape(target)[1:]
         if not count or not len(x_test):
-            return np.empty((count, len(x_test), *sum(columns, ())))
+            return np.empty((count, len(x_test), *columns))
         cross = da.blockwise(
             _cross_block, "ij", *_rows(self.x, "i", self.edge), *_rows(x_test, "j", self.edge),
             kernel=self.kernel, edge=self.edge, adjust_chunks={"i": self.edge},
@@ -64,13 +71,11 @@ class Tiled:
         )
         features = da.linalg.solve_triangular(self._factor, cross, lower=True)
         firsts = da.arange(0, len(features), self.edge, chunks=1)
-        indices = ["ik"[: 1 + len(shape)] for shape in columns]
-        coordinates = [part for z, index in zip(targets, indices, strict=True) for part in (self._solve(z), index)]
+        coordinates = (None, None) if target is None else (self._solve(target), "ik"[: target.ndim])
         parts = da.blockwise(
-            lambda features, *rest: terms(features, *rest[:-1], rest[-1][0])[None],
-            "isj" + "k" * any(columns), features, "ij", *coordinates, firsts, "i",
-            new_axes={"s": count}, adjust_chunks={"i": 1}, align_arrays=False,
-            meta=np.empty((0, 0, 0, *(0 for shape in columns for _ in shape))),
+            lambda features, c, first: terms(features, c, first[0])[None],
+            "isjk"[: 3 + len(columns)], features, "ij", *coordinates, firsts, "i",
+            new_axes={"s": count}, adjust_chunks={"i": 1}, align_arrays=False, meta=np.empty([0] * (3 + len(columns))),
         )
         return parts.sum(axis=0).compute()
 

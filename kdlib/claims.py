@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Context, Decimal
 from html import escape
+from math import isfinite
 
 HOLDS = "holds"
 CONDITIONAL = "holds under a condition"
@@ -212,7 +214,7 @@ def read_ledger(text):
     >>> ledger.expect("2.4", "smallest rise > 0", lambda rise: rise > 0)
     >>> ledger.measure("2.4", 0.112, 0.02)
     >>> read_ledger(str(ledger))
-    {'2.4': ('holds', {'as stated': '0.112 ± 0.02'})}
+    {'2.4': ('holds', {'as stated': '0.11 ± 0.02'})}
     """
     found = {}
     for line in text.splitlines():
@@ -229,6 +231,12 @@ def read_ledger(text):
 
 
 def _number(value, error):
+    """The error to one digit and the value as far as that; without an error, three digits."""
     if not error:
         return f"{value:.3g}"
-    return f"{value:.3g} ± {error:.1g}"
+    if not isfinite(value) or not isfinite(error):
+        return f"{value:.3g} ± {error:.1g}"
+    error = Decimal(f"{error:.1g}")
+    value = Decimal(value).quantize(error, context=Context(prec=1000))
+    notation = "zf" if abs(error.adjusted()) <= 5 else "zg"
+    return f"{value:{notation}} ± {error:{notation}}"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from kdlib._checks import require
+
 
 def mean_error(values: Float[ArrayLike, "runs ..."], axis: int = 0) -> tuple:
     """The mean over runs, and its standard error: their standard deviation / sqrt(runs).
@@ -56,7 +58,7 @@ def jackknife(statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> tuple
 
 
 def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLike, "choices runs"] | None = None):
-    """For each run, the error at the choice that is best on average over all *other* runs.
+    """For each run, the error at the choice that is best on average over all *other* runs, at the first of equal ones.
 
     The smallest mean of a table flatters: noise takes part in the choice. Here no run is scored on a choice in which
     it took part.
@@ -66,7 +68,7 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
         choose_by: what the choice is made by; by default the errors themselves.
 
     Raises:
-        ValueError: fewer than two runs, or arrays of different shapes.
+        ValueError: fewer than two runs, arrays of different shapes, or NaN or -inf in what the choice is made by.
 
     >>> print(held_out([[0.1, 0.2, 0.9], [0.3, 0.3, 0.3]]))
     [0.3 0.3 0.9]
@@ -76,7 +78,10 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
     if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2:
         raise ValueError(f"errors must have shape (choices, runs), with two runs or more, got {errors.shape} and "
                          f"{by.shape}: a run's choice is made by the others")
-    best = (by.sum(1, keepdims=True) - by).argmin(0)
+    require("errors" if choose_by is None else "choose_by", by, "be numbers, or inf", lambda v: v > -np.inf,
+            "take inf for what failed, and it is never chosen over what did not")
+    means = _means_without_each(by.T)
+    best = np.isclose(means, means.min(1, keepdims=True), rtol=1e-12, atol=0).argmax(1)
     return errors[best, np.arange(errors.shape[1])]
 
 

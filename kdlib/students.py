@@ -19,6 +19,14 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from kdlib._checks import require, require_whole
+from kdlib._gram import (
+    kernel_diagonal,
+    kernel_values,
+    require_independent,
+    require_symmetric,
+    rounding_unit,
+    sample_rows,
+)
 
 _TEST_BLOCK = 1024  # test points handled at a time: bounds the memory beyond the result
 
@@ -185,11 +193,11 @@ class NestedStudents:
         sizes = self._sizes(sizes)
         x_test = self._points(x_test)
 
-        def seen(features, first):
+        def seen(features, c, first):
             ends = _ends(sizes, first, len(features))[:, None]
             return np.where(ends > 0, np.cumsum(features**2, axis=0)[ends[:, 0] - 1], 0)
 
-        squares = _diagonal(self.kernel, x_test, "x_test") - self._engine.add_up(seen, len(sizes), x_test)
+        squares = kernel_diagonal(self.kernel, x_test, "x_test") - self._engine.add_up(seen, len(sizes), x_test)
         return np.sqrt(np.maximum(squares, 0))
 
     def feature_lengths(self, x_test: Float[ArrayLike, "M d"]) -> Float[np.ndarray, " M"]:
@@ -199,7 +207,7 @@ class NestedStudents:
         >>> print(students.feature_lengths([[3.0, 4.0]]), students.distance([[3.0, 4.0]], [1]))
         [5.] [[4.]]
         """
-        return np.sqrt(_diagonal(self.kernel, self._points(x_test), "x_test"))
+        return np.sqrt(kernel_diagonal(self.kernel, self._points(x_test), "x_test"))
 
     def leave_one_out(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
         r"""For each sample, what the student of the N-1 others predicts there.
@@ -261,7 +269,7 @@ class _InMemory:
     def __init__(self, x, kernel, jitter):
         self.x, self.kernel, N = x, kernel, len(x)
         gram = kernel_values(kernel, x, x, "x")
-        eps = precision(gram)
+        eps = rounding_unit(gram)
         # A copy: the factorisation overwrites it, and the kernel may keep its own.
         gram = np.array(gram, float, order="C")
         some = sample_rows(N)
@@ -281,75 +289,21 @@ class _InMemory:
     def inverse(self):
         return np.tril(dtrtri(self.factor, lower=1)[0])
 
-    def add_up(self, terms, count, x_test, *targets):
+    def add_up(self, terms, count, x_test, target=None):
         """Sums over samples, for each of `count` students and each test point.
 
-        `terms(features, *coordinates, first)` adds up those of samples first, first + 1, ...: here, of all. Features
-        are L^-1 Theta(X, x), the coordinates of phi(x) in the directions that the samples added.
+        `terms(features, c, first)` adds up those of samples first, first + 1, ...: here, of all. Features are
+        L^-1 Theta(X, x), the coordinates of phi(x) in the directions that the samples added, and c those of the
+        target, or None.
         """
-        coordinates = self.solve(*targets)
-        sums = np.empty((count, len(x_test), *(n for c in coordinates for n in c.shape[1:])))
+        c = None if target is None else self.solve(target)[0]
+        sums = np.empty((count, len(x_test), *np.shape(target)[1:]))
         for start in range(0, len(x_test), _TEST_BLOCK):
             part = slice(start, start + _TEST_BLOCK)
             cross = np.array(kernel_values(self.kernel, self.x, x_test[part], "x_test"), float, order="F")
             features = solve_triangular(self.factor, cross, lower=True, overwrite_b=True, check_finite=False)
-            sums[:, part] = terms(features, *coordinates, 0)
+            sums[:, part] = terms(features, c, 0)
         return sums
-
-
-def kernel_values(kernel, x, others, name):
-    """The kernel between samples and the others so named."""
-    values = np.asarray(kernel(x, others))
-    if values.shape != (len(x), len(others)):
-        raise ValueError(f"kernel(x, {name}) must have shape {(len(x), len(others))}, got {values.shape}: "
-                         "one row and one column for each of the samples")
-    require(f"kernel(x, {name})", values, "be finite", np.isfinite, "repair the inputs or the kernel")
-    return values
-
-
-def precision(values):
-    """The kernel's own: single where it computes in that."""
-    return np.finfo(values.dtype if values.dtype.kind == "f" else float).eps
-
-
-def sample_rows(N):
-    """A few rows from first to last, in which symmetry is checked."""
-    return np.linspace(0, N - 1, min(N, 8)).astype(int)
-
-
-def require_symmetric(rows, columns, diagonal):
-    asymmetry = np.abs(rows - columns.T).max() / max(np.abs(diagonal).max(), 1e-300)
-    require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
-            "that is its relative asymmetry; use another kernel")
-
-
-def require_independent(pivots, diagonal, eps, column):
-    """Raise if a pivot is not sound, or if there are fewer than samples: then the factorisation stopped.
-
-    A pivot, L_ii^2, is what is left of Theta_ii once earlier samples are projected out. Rounding
-    makes an error of about N eps Theta_ii in it, so a smaller pivot is noise, even where it comes out positive.
-    `eps` is that of the kernel's own precision; `column(i)` gives the kernel between sample i and those before.
-    """
-    sound = pivots > 10 * len(diagonal) * eps * diagonal[: len(pivots)]
-    if len(pivots) == len(diagonal) and sound.all():
-        return
-    i = len(pivots) if sound.all() else int(sound.argmin())
-    if not diagonal[i] > 0:
-        raise ValueError(f"kernel(x, x) must be positive on the diagonal, got {diagonal[i]:g} at sample {i}: "
-                         "use a positive definite kernel")
-    likeness = column(i) / np.sqrt(diagonal[:i] * diagonal[i])
-    j = int(likeness.argmax()) if i else 0
-    nearest = f"; nearest is sample {j}, with a correlation of {likeness[j]:.12g}" if i else ""
-    raise ValueError(
-        f"samples must be independent, but to this kernel sample {i} (counted from 0) is a combination of "
-        f"earlier ones, up to rounding{nearest}: drop it, or pass jitter= and accept its bias"
-    )
-
-
-def _diagonal(kernel, x, name):
-    few = 64
-    parts = (x[i : i + few] for i in range(0, len(x), few))
-    return np.concatenate([np.empty(0), *(np.diagonal(kernel_values(kernel, part, part, name)) for part in parts)])
 
 
 def _ends(sizes, first, count):

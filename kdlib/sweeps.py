@@ -4,15 +4,10 @@ An experiment of the book is a function of a random key and a setting, and its f
 for many of both. The calls know nothing of each other, so they may run anywhere and in any order.
 """
 
-import pickletools
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from functools import partial
-from hashlib import sha256
-from inspect import unwrap
-from io import BytesIO
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from tqdm import tqdm
@@ -41,19 +36,20 @@ def sweep(
 
     Returns:
         What a loop would have, on machines of one kind bit for bit. Rounding depends on the number of threads, so the
-        workers' linear algebra is given as many as yours: set ``OMP_NUM_THREADS=1`` for your own process if
-        they have one core each.
+        workers' linear algebra is given as many as yours, and keeps them: set ``OMP_NUM_THREADS=1`` for your own
+        process if they have one core each.
 
     Limits:
-        The cache knows a task from a notebook or a script by its code and all that it refers to there,
-        functions and values alike; one from an installed module only by its own code. When something else has
-        changed, such as the version of kdlib, take another folder. A task that refers to a class of the notebook
-        itself, or holds a set of strings, is a new one in each session.
+        The cache knows the values in a task and a setting, and a function from a notebook or a script by its code and
+        all that it refers to there; one from an installed module only by its name and its own code, which for an object
+        is that of ``__call__``. When something else has changed, such as the version of kdlib, take another
+        folder. What refers to a class of the notebook itself is new in each session.
 
     Raises:
         ValueError: a setting that is not a tuple, or an address without a scheduler.
         ModuleNotFoundError: a client or a cache, but Dask or joblib is not installed.
-        Exception: the task's own, with a note that names the setting. Settings not yet begun are given up.
+        Exception: the task's own, with a note that names the setting. Settings not yet begun are given up; those that
+            workers have begun go on, and the cache keeps their results.
 
     >>> sweep(pow, [(2, 3), (3, 2)])
     [8, 9]
@@ -63,11 +59,11 @@ def sweep(
         if not isinstance(setting, tuple):
             raise ValueError(f"settings must be tuples of the task's arguments, got {setting!r}: write (key, rho), "
                              "or (key,) if there is one")
-    call = partial(_call, "", task) if cache is None else _remembered(task, cache)
+    call, *arguments = (_call, settings) if cache is None else _remembered(cache, task, settings)
     results = [None] * len(settings)
     hidden = None if progress is None else not progress
     with (
-        _outcomes(call, settings, client) as outcomes,
+        _outcomes(partial(call, task), arguments, client) as outcomes,
         tqdm(total=len(settings), unit="setting", disable=hidden, delay=2, leave=False) as bar,
     ):
         for i, result in outcomes:
@@ -81,19 +77,22 @@ def sweep(
 
 
 @contextmanager
-def _outcomes(call, settings, client):
+def _outcomes(call, arguments, client):
     """Pairs of a setting's place and a function that returns, or raises, what the task did there."""
     if client is None:
-        yield ((i, partial(call, setting)) for i, setting in enumerate(settings))
+        yield ((i, partial(call, *each)) for i, each in enumerate(zip(*arguments, strict=True)))
     elif isinstance(client, str):
-        with _connected(client) as connected, _outcomes(call, settings, connected) as outcomes:
+        with _connected(client) as connected, _outcomes(call, arguments, connected) as outcomes:
             yield outcomes
     else:
-        from distributed import as_completed
-        from threadpoolctl import threadpool_info
+        try:
+            from distributed import as_completed
+            from threadpoolctl import threadpool_info
+        except ModuleNotFoundError as missing:
+            raise _not_installed("a client", missing) from None
 
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-        futures = client.map(partial(_with_threads, threads, call), settings, pure=False)
+        futures = client.map(partial(_with_threads, threads, call), *arguments, pure=False)
         place = {future.key: i for i, future in enumerate(futures)}
         try:
             yield ((place[future.key], future.result) for future in as_completed(futures))
@@ -113,47 +112,33 @@ def _connected(address):
                          "`dask scheduler`, which prints its address, and workers by `dask worker ADDRESS`") from error
 
 
-def _with_threads(threads, call, setting):
+def _with_threads(threads, call, *arguments):
+    """The number stays when the call ends: it is the whole worker's, which may be in other calls at the same time."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads, "blas"):
-        return call(setting)
+    threadpool_limits(threads, "blas")
+    with threadpool_limits(user_api="blas"):
+        pass  # changes nothing, but without it no other thread of the worker could set a number again
+    return call(*arguments)
 
 
-def _call(identity, task, setting):
+def _call(task, setting, identity=None):
     return task(*setting)
 
 
-def _remembered(task, cache):
-    """The call, with results kept by joblib, which knows them by identity and setting."""
+def _remembered(cache, task, settings):
+    """The call with results kept by joblib, and its arguments after the task: settings and their identities."""
     try:
         from joblib import Memory
+
+        from kdlib._identity import identity
     except ModuleNotFoundError as missing:
         raise _not_installed("a cache", missing) from None
-    return partial(Memory(cache, verbose=0).cache(_call, ignore=["task"]), _identity(task), task)
-
-
-def _identity(task):
-    """A digest of the task's code and of all that a worker would be sent of it: for a module's, that is only its name.
-
-    Files' names are left out, since that of a notebook's cell is another in each session, and so is the layout of
-    the message.
-    """
-    import cloudpickle
-
-    class Nameless(cloudpickle.Pickler):
-        dispatch_table = cloudpickle.Pickler.dispatch_table.new_child()
-
-    reduce_code = Nameless.dispatch_table[CodeType]
-    Nameless.dispatch_table[CodeType] = lambda code: reduce_code(code.replace(co_filename=""))
-    task = unwrap(task)
-    message = BytesIO()
-    Nameless(message).dump((task, getattr(task, "__code__", None)))
-    file = getattr(task, "__globals__", {}).get("__file__")
-    parts = ((operation.name, part) for operation, part, _ in pickletools.genops(message.getvalue()))
-    return sha256(repr([part for part in parts if part[0] != "FRAME" and part[1] != file]).encode()).hexdigest()
+    of_task = identity(task)
+    identities = [identity(of_task, setting) for setting in settings]
+    return Memory(cache, verbose=0).cache(_call, ignore=["task", "setting"]), settings, identities
 
 
 def _not_installed(what, missing):
     return ModuleNotFoundError(f"{what} needs the packages of the extra 'cluster', but there is no module "
-                               f"{missing.name}: pip install 'kdlib[cluster]'")
+                               f"{missing.name}: pip install '.[cluster]' in a copy of the repository")

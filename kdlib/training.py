@@ -142,8 +142,8 @@ def train(
         steps: how many steps; or an increasing sequence, after each of which ``record`` is called.
         key: a key, from which batches are drawn; or a vector of keys, one for each *seed*, and then every
             leaf of ``params`` has a first axis over seeds: ``jax.vmap(init)(keys)``.
-        optimizer: of optax. Plain and momentum descent keep the weight change of a linear model in the
-            span of the features, which Eq. 4 assumes; Adam does not.
+        optimizer: of optax, or anything with ``init`` and ``update`` like these. Plain and momentum descent keep the
+            weight change of a linear model in the span of the features, which Eq. 4 assumes; Adam does not.
         loss: the mean loss of a batch, a function of ``(z_s, z_t, y_g, rho=, T=)``; by default Eq. 2's, for two
             classes. For K logits: :func:`~kdlib.distillation.class_distillation_loss`.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
@@ -172,8 +172,9 @@ def train(
     require_ratios(rho=rho)
     require_temperature(T)
     steps = require_increasing("steps", steps, "give step counts")
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise ValueError(f"optimizer must be one of optax, got {optimizer!r}: write optax.sgd(0.5)")
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise ValueError(f"optimizer must have init and update, as those of optax, got {optimizer!r}: "
+                         "write optax.sgd(0.5)")
     rho, T = broadcast(rho=rho, T=T)
     if not isinstance(key, jax.Array | np.ndarray):
         raise ValueError(f"key must be a JAX key, got {key!r}: write jax.random.key(0)")

@@ -147,7 +147,7 @@ def test_internal_links_lead_somewhere(on_disk):
 
 
 def test_every_claim_has_a_verdict_or_is_open(on_disk):
-    """On the page of claims each has one row; the open ones are those that no notebook prints a verdict of."""
+    """In the ledger each has one row; the open ones are those that no notebook prints a verdict of."""
     html = (HTML / "book/claims.html").read_text()
     verdicts = {}
     for path in ROOT.glob("book/*.ipynb"):
@@ -187,8 +187,8 @@ def test_every_notebook_shows_how_long_it_took(on_disk):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page_is_whole_on_a_phone(browser, site, path):
-    with opened(browser, site, f"{path}.html", viewport=PHONE) as page:
+def test_page_is_whole_on_a_phone(browser, on_disk, path):
+    with opened(browser, on_disk, f"{path}.html", viewport=PHONE) as page:
         assert page.locator("mjx-merror").count() == 0
         # A formula that MathJax never saw stands in the text as it was typed.
         prose = page.locator("article").evaluate(
@@ -299,8 +299,7 @@ class Shown:
 def opened_at(browser, site, home, state):
     """An explorer of students, at an address that holds the state."""
     path, selector, prefix = home
-    address = "&".join(f"{prefix}{name}={value}" for name, value in state.items())
-    with opened(browser, site, f"{path}#{address}") as page:
+    with opened(browser, site, f"{path}#{address(state, prefix)}") as page:
         yield Shown(page, selector, prefix)
 
 
@@ -317,10 +316,15 @@ def fragment(url):
     return {name: float(value) for name, value in parse_qsl(urlsplit(url).fragment)}
 
 
-def visit(page, site, path, state):
-    """The page at an address that holds the state."""
-    page.goto("about:blank")  # else the page would stay, and only its address change
-    page.goto(f"{site}{path}#" + "&".join(f"{name}={value}" for name, value in state.items()))
+def visit(page, url):
+    """Load the page anew, though only what follows # in its address may differ."""
+    page.goto("about:blank")
+    page.goto(url)
+
+
+def address(state, prefix=""):
+    """What follows # in the address of an explorer in this state."""
+    return "&".join(f"{prefix}{name}={value}" for name, value in state.items())
 
 
 def centred(locator):
@@ -344,15 +348,21 @@ def drag_ratio(shown):
     drag(shown.page, (start, middle), (start + box["width"] / 4, middle))
 
 
-@pytest.mark.parametrize("name", ["rho", "T"])
-def test_explorer_follows_the_keyboard(browser, site, explorer, name):
+def assert_key_moves(shown, name):
+    """This slider and no other, the curves, and the address."""
+    before, drawn = shown.sliders(), shown.curves()
+    shown.press(name, "ArrowRight")
+    after = shown.sliders()
+    assert after[name] > before[name]
+    assert after == {**before, name: after[name]}
+    assert shown.curves() != drawn
+    shown.wait_for_address()
+
+
+def test_explorer_follows_the_keyboard(browser, site, explorer):
     with opened(browser, site, explorer) as page:
-        shown = Shown(page)
-        before, drawn = shown.sliders(), shown.curves()
-        shown.press(name, "ArrowRight")
-        assert shown.sliders()[name] > before[name]
-        assert shown.curves() != drawn
-        shown.wait_for_address()
+        for name in ("rho", "T"):
+            assert_key_moves(Shown(page), name)
 
 
 def test_explorer_follows_the_mouse(browser, site, explorer):
@@ -387,7 +397,7 @@ def test_explorer_restores_a_link_and_agrees_with_the_library(browser, site, exp
     with opened(browser, site, explorer) as page:
         for rho, T, z_t in ((0.3, 2, -1), (0.95, 0.2, 7.5), (1, 5, 0)):
             state = {"rho": rho, "T": T, "z_t": z_t}
-            visit(page, site, explorer, state)
+            visit(page, f"{site}{explorer}#{address(state)}")
             shown = Shown(page)
             assert shown.sliders() == state
             label = int(z_t >= 0)
@@ -401,10 +411,18 @@ def test_explorer_restores_a_link_and_agrees_with_the_library(browser, site, exp
 
 
 def test_explorer_ignores_an_address_that_is_not_its_own(browser, served, explorer):
+    foreign = "rho=abc&T=-1", "rho=&T=", "%E0%A4%A", "rho=2&T=1e999", "s.rho=0.1", "some-section"
+    assert_ignored(browser, served, (explorer, ".kd-effective-logit", ""), foreign)
+
+
+def assert_ignored(browser, site, home, fragments):
+    """The explorer starts as it does without any of them."""
+    path, *own = home
     seen = {}
-    for address in ("", "rho=abc&T=-1", "rho=&T=", "%E0%A4%A", "rho=2&T=1e999", "s.rho=0.1", "some-section"):
-        with opened(browser, served, f"{explorer}#{address}") as page:
-            seen[address] = Shown(page).sliders(), Shown(page).curves()
+    with opened(browser, site, path) as page:
+        for after in ("", *fragments):
+            visit(page, f"{site}{path}#{after}")
+            seen[after] = Shown(page, *own).sliders(), Shown(page, *own).curves()
     assert seen == dict.fromkeys(seen, seen[""])
 
 
@@ -416,20 +434,13 @@ def test_explorer_says_that_hard_labels_alone_have_no_minimiser(browser, served,
         assert "no finite minimiser" in shown.find(".kd-note").inner_text()
 
 
-NAMES = ["rho", "T", "n", "epoch"]
-
-
-@pytest.mark.parametrize("home, name", [*product([STUDENT, RISK, CORRECTION], NAMES), (STUDENT, "draw"),
-                                        *product([INEFFICIENCY], ["q", "epoch", "rho", "p_flip", "n"])])
-def test_explorer_of_students_follows_the_keyboard(browser, site, home, name):
+@pytest.mark.parametrize("home, names", [(STUDENT, "rho T n epoch draw"), (RISK, "rho T n epoch"),
+                                         (CORRECTION, "rho T n epoch"), (INEFFICIENCY, "q epoch rho p_flip n")])
+def test_explorer_of_students_follows_the_keyboard(browser, site, home, names):
     with opened_at(browser, site, home, {"rho": 0.5}) as shown:
-        before, drawn = shown.sliders(), shown.curves()
-        shown.press(name, "ArrowRight")
-        after = shown.sliders()
-        assert after[name] > before[name]
-        assert after == {**before, name: after[name]}
-        assert shown.curves() != drawn
-        shown.wait_for_address()
+        assert sorted(shown.sliders()) == sorted(names.split())
+        for name in names.split():
+            assert_key_moves(shown, name)
 
 
 @pytest.mark.parametrize("home, chart, holds", [(STUDENT, 0, {"n": 200}), (RISK, 0, {"n": 200}),
@@ -520,12 +531,8 @@ def test_correction_stays_whole_at_any_temperature(browser, served):
 
 @pytest.mark.parametrize("home", [STUDENT, RISK, INEFFICIENCY, CORRECTION])
 def test_explorer_of_students_ignores_an_address_that_is_not_its_own(browser, served, home):
-    path, selector, prefix = home
-    seen = {}
-    for address in ("", "?n=2.5&?epoch=100&?draw=7&?rho=-1&?T=0", "?n=201&?draw=", "?q=5&?p_flip=0.6", "rho=0.1&n=3"):
-        with opened(browser, served, f"{path}#{address.replace('?', prefix)}") as page:
-            seen[address] = Shown(page, selector).sliders(), Shown(page, selector).curves()
-    assert seen == dict.fromkeys(seen, seen[""])
+    foreign = "?n=2.5&?epoch=100&?draw=7&?rho=-1&?T=0", "?n=201&?draw=", "?q=5&?p_flip=0.6", "rho=0.1&n=3"
+    assert_ignored(browser, served, home, [after.replace("?", home[2]) for after in foreign])
 
 
 @pytest.mark.parametrize("home, name, nothing", [(STUDENT, "norm", "+∞"), (RISK, "theorem", "–")])
@@ -559,7 +566,7 @@ def test_two_explorers_share_an_address(browser, site):
         for shown in both:
             shown.wait_for_address()
         states = [shown.sliders() for shown in both]
-        visit(page, site, STUDENT[0], fragment(page.url))
+        visit(page, f"{site}{STUDENT[0]}#{address(fragment(page.url))}")
         assert [shown.sliders() for shown in both] == states
 
 

@@ -34,7 +34,7 @@ def test_verdict(as_stated, under_condition, verdict):
 def test_criterion_is_met_or_missed_only_beyond_two_standard_errors(value, error, verdict):
     ledger = ledger_with(value=value, error=error)
     assert ledger.verdicts() == {"2.3": verdict}
-    assert f"{value:g} ± {error}" in repr(ledger)
+    assert f"{value} ± {error}" in repr(ledger)
 
 
 def test_condition_may_decide_what_is_undecided_as_stated():
@@ -66,6 +66,20 @@ def test_a_measurement_is_a_number(number):
         ledger_with(**number)
 
 
+@pytest.mark.parametrize("value, error, printed", [
+    (-0.879, 0.27, "-0.9 ± 0.3"), (0.0911, 0.031, "0.09 ± 0.03"), (0.95, 0.0041, "0.950 ± 0.004"),
+    (-0.00281, 0.03, "0.00 ± 0.03"), (0.12, 0.096, "0.1 ± 0.1"), (1.96, 0.6, "2.0 ± 0.6"),
+    (0.00176, 4e-5, "0.00176 ± 0.00004"), (123.4, 3, "123 ± 3"), (123.4, 30, "120 ± 30"), (4, 30, "0 ± 30"),
+    (1234.5, 0.5, "1234.5 ± 0.5"), (1.234e-9, 4e-11, "1.23e-9 ± 4e-11"), (1.5, 2e-7, "1.5000000 ± 2e-7"),
+    (1.234e30, 1.2e28, "1.23e+30 ± 1e+28"), (0.87654, 0.0, "0.877"), (12345, 0, "1.23e+04"),
+    (float("inf"), 0.0, "inf"), (float("-inf"), 0.1, "-inf ± 0.1"), (0.5, float("inf"), "0.5 ± inf"),
+    (1e30, 1e-5, f"{1e30:.5f} ± 0.00001"),
+])  # fmt: skip
+def test_a_number_is_printed_as_far_as_its_error(value, error, printed):
+    [(_, numbers)] = read_ledger(repr(ledger_with(value=value, error=error))).values()
+    assert numbers == {"as stated": printed}
+
+
 @pytest.mark.parametrize("show", [repr, Ledger.verdicts, Ledger._repr_html_])
 def test_no_verdict_before_every_measurement(show):
     with pytest.raises(ValueError, match=r"2.3 is not measured yet \(T >= 1\)"):
@@ -88,7 +102,7 @@ def test_a_printed_ledger_can_be_read():
     ledger.expect("2.4", "rise > 0", positive)
     ledger.measure("2.4", -2.0)
     assert read_ledger(repr(ledger)) == {
-        "2.3": (CONDITIONAL, {"as stated": "-1", "in ratio, |z_eff / t - 1|: near 0": "1 ± 0.2"}),
+        "2.3": (CONDITIONAL, {"as stated": "-1", "in ratio, |z_eff / t - 1|: near 0": "1.0 ± 0.2"}),
         "2.4": (FAILS, {"as stated": "-2"}),
     }
     assert {claim: verdict for claim, (verdict, _) in read_ledger(repr(ledger)).items()} == ledger.verdicts()

@@ -33,17 +33,13 @@ def test_a_network_starts_as_the_zero_function_in_single_precision(network):
     assert z.shape == (5, 10) and z.dtype == jnp.float32 and not z.any()
 
 
-def test_resnet20_has_its_layers_and_takes_images_of_cifar():
-    network = ResNet((16, 32, 64), blocks=3)
-    params = network.init(KEY, (32, 32, 3))
+def test_resnet20_has_its_layers():
+    """That it learns from images of this size is a test of the experiments."""
+    params = ResNet((16, 32, 64), blocks=3).init(KEY, (32, 32, 3))
     matrices = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
     assert len(matrices) == 20
     # The 0.27 million of He et al., whose batch normalisation has 1,376 numbers where ours has 9.
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 269_722 - 1_376 + 9
-    x = jax.random.normal(KEY, (4, 32, 32, 3), jnp.float32)
-    slope = jax.grad(lambda p: class_distillation_loss(network.apply(p, x), jnp.zeros((4, 10)), jnp.arange(4),
-                                                       rho=0.5, T=5.0))(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

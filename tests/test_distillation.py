@@ -60,7 +60,7 @@ def check_against_mpmath(z_t, y_g, rho, T):
     assert error <= LOGIT * max(1, abs(exact))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(z_t_s, labels, soft_ratios, temperatures)
 def test_effective_logit_is_the_root_anywhere(z_t, y_g, rho, T):
     check_against_mpmath(z_t, y_g, rho, T)
@@ -180,7 +180,6 @@ def test_loss_per_sample_and_mean():
     assert np.isfinite(distillation_loss(1e4, -1e4, 0, rho=0.5, T=0.05))
 
 
-@settings(deadline=None)
 @given(z_t_s, z_t_s, z_t_s, z_t_s, labels, st.floats(0, 1), temperatures)
 def test_two_logits_and_their_difference_have_one_loss(s_0, s_1, t_0, t_1, y_g, rho, T):
     both = class_distillation_loss([s_0, s_1], [t_0, t_1], y_g, rho=rho, T=T)

@@ -153,7 +153,7 @@ def test_a_teacher_parallel_to_the_ground_truth_leaves_nothing_to_gain():
     np.testing.assert_allclose(cosine, 1, rtol=1e-13)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), rho=st.floats(0, 1), T=st.floats(0.5, 10))
 def test_cosine_is_one_and_independent_of_the_norm_up_to_scale(seed, rho, T):
     students, z_t, y_g, z_g = task(seed, N=12)
@@ -208,7 +208,7 @@ def test_floor_is_the_root_of_its_equation(rho, T):
         assert float(correction_floor(rho=rho, T=T)) == pytest.approx(float(exact), rel=LOGIT * max(1, 100 * T))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rho=st.floats(0, 1), T=st.floats(0.05, 100), z_t=st.floats(-1e3, 1e3), y_g=st.integers(0, 1))
 def test_no_teacher_takes_the_right_class_below_the_floor(rho, T, z_t, y_g):
     z = float(effective_logit(z_t, y_g, rho=rho, T=T))
@@ -231,7 +231,7 @@ def test_floor_at_temperature_one_and_its_ends():
         assert float(correction_floor(rho=T / (1 + T), T=T)) == pytest.approx(0.5, rel=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(p=st.floats(0.001, 0.999), T=st.floats(0.3, 20))
 def test_largest_soft_ratio_is_the_inverse(p, T):
     rho = float(largest_soft_ratio(p, T=T))

@@ -23,7 +23,7 @@ scales = np.array([0.5, 1.0, 7.0])[:, None]
 
 @given(beta=st.floats(-2, 2), scale=st.floats(1e-6, 1e6), window=st.floats(1.01, 10),
        expectation=st.sampled_from(["inside", "outside"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_power_law_has_its_exponent_at_every_size(beta, scale, window, expectation):
     found = data_inefficiency(scale * scales * n**beta, window=window, expectation=expectation)
     assert len(found.sizes)

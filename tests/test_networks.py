@@ -43,7 +43,7 @@ def arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b):
     sigma_w=st.floats(0.3, 3),
     sigma_b=st.sampled_from([0.05, 1.0, 2.0]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_relu_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigma_w, sigma_b):
     network = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b)
     x1 = np.array(x)

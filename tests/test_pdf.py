@@ -10,6 +10,8 @@ import pytest
 from chromium import NoChromium, launched
 from pypdf import PdfReader
 
+pytestmark = pytest.mark.xdist_group("pdf")  # one printed book for all of them
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betainc
 from tolerances import NESTED
@@ -111,7 +111,6 @@ def test_distribution_counts_ties():
 # --- The bounds hold ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), features=st.integers(2, 8), shown=st.integers(1, 6), start=st.floats(0, 3))
 def test_no_random_student_exceeds_its_bounds(seed, features, shown, start):
     """Any oracle and any initial network that the features can express; theorems hold on any sample of points."""

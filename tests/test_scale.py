@@ -6,7 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import dask
@@ -15,12 +18,15 @@ import jax
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster, SchedulerPlugin
+from threadpoolctl import threadpool_info
 from tolerances import ENGINES
 from tqdm import tqdm
 
 from kdlib import NestedStudents, fully_connected
 from kdlib.inefficiency import expected_norms
-from kdlib.sweeps import sweep
+from kdlib.sweeps import _with_threads, sweep
+
+pytestmark = pytest.mark.xdist_group("cluster")  # one cluster for all of them
 
 network = fully_connected(3, width=1)
 N, CHUNKS = 203, 64  # three blocks and a part of a fourth
@@ -204,13 +210,17 @@ def test_missing_packages_are_named(monkeypatch):
     for name in ("dask", "distributed", "joblib"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "kdlib._dask", raising=False)
-    remedy = r"pip install 'kdlib\[cluster\]'"
+    remedy = r"pip install '\.\[cluster\]' in a copy of the repository"
     with pytest.raises(ModuleNotFoundError, match=f"engine='dask' needs Dask, but .* dask: {remedy}"):
         blocks(data()[0])
     with pytest.raises(ModuleNotFoundError, match=f"a client needs .*distributed: {remedy}"):
         sweep(pow, [(2, 3)], client="tcp://127.0.0.1:1")
     with pytest.raises(ModuleNotFoundError, match=f"a cache needs .*joblib: {remedy}"):
         sweep(pow, [(2, 3)], cache="somewhere")
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with pytest.raises(ModuleNotFoundError, match=f"a client needs .*threadpoolctl: {remedy}"):
+        sweep(pow, [(2, 3)], client=SimpleNamespace())
 
 
 # --- A worker dies --------------------------------------------------------------------------------
@@ -276,9 +286,16 @@ def test_a_cluster_sweeps_as_a_loop_does_bit_for_bit_and_in_order(cluster):
 SCRIPT = """
 import os, signal, time
 import jax
+from kdlib._identity import identity
 from kdlib.sweeps import sweep
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+
+def square(z):
+    return z**2 if z in {"a", "b", "c"} else square(z)
+
+for way in (jax.jit, jax.grad, jax.vmap, lambda f: jax.jit(jax.grad(f)), lambda f: jax.vmap(jax.jit(f))):
+    print(identity(way(square), jax.random.key(0), {"a", "b", "c"}), flush=True)
 
 def task(key, i):
     if i == int(os.environ["STOP"]):
@@ -293,19 +310,21 @@ print(sweep(task, [(key, i) for i, key in enumerate(keys)], cache="kept"), flush
 
 
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path):
-    """In another process and from a file of another name, as a notebook's cells are in each session."""
-    def start(name, stop):
-        (tmp_path / name).write_text(SCRIPT)
+    """In another process and from another place of another file, as a notebook's cells are in each session."""
+    def start(name, above, stop):
+        (tmp_path / name).write_text(above + SCRIPT)
         return subprocess.Popen([sys.executable, name], cwd=tmp_path, env=os.environ | {"STOP": str(stop)},
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
 
-    with start("first.py", 2) as first:
+    with start("first.py", "", 2) as first:
+        identities = [first.stdout.readline().strip() for _ in range(5)]
         assert [first.stdout.readline() for _ in range(3)] == ["ran 0\n", "ran 1\n", "waiting\n"]
         first.send_signal(signal.SIGINT)
         assert "KeyboardInterrupt" in first.communicate(timeout=120)[1]
-    with start("second.py", -1) as second:
-        *ran, results = second.communicate(timeout=120)[0].splitlines()
-    assert ran == ["ran 2", "ran 3"]
+    with start("second.py", "more = 1\n", -1) as second:
+        *found, results = second.communicate(timeout=120)[0].splitlines()
+    assert found == [*identities, "ran 2", "ran 3"]
+    assert len(set(identities)) == 5
     keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
     assert results == str([i + int(key[0]) for i, key in enumerate(keys)])
 
@@ -330,22 +349,48 @@ def logged(i, file):
     return i**2
 
 
-def test_a_failed_setting_is_named_and_the_others_are_kept(cluster, tmp_path):
-    def task(i, repaired):
-        if i == 1 and not (tmp_path / "repaired").exists():
+@pytest.mark.parametrize("where", ["here", "on a cluster"])
+def test_a_failed_setting_is_named_and_the_others_are_kept(where, cluster, tmp_path):
+    def task(i, unit):
+        if i == 2 and not (tmp_path / "repaired").exists():
+            until = time.monotonic() + 60
+            while len(list((tmp_path / "kept").rglob("output.pkl"))) < 2 and time.monotonic() < until:
+                time.sleep(0.01)  # until another worker has stored the others
             raise ValueError("no such logit")
         with (tmp_path / "log").open("a") as log:
             log.write(f"{i} ")
         return i
 
-    settings = [(i, "x") for i in range(3)]
-    for client in (cluster, None):
-        with pytest.raises(ValueError, match="no such logit") as failure:
-            sweep(task, settings, client=client, cache=tmp_path / "kept")
-        assert failure.value.__notes__ == ["This was setting 1 of a sweep, counted from 0: (1, 'x')"]
+    settings, options = [(i, "x") for i in range(3)], {"client": None if where == "here" else cluster}
+    with pytest.raises(ValueError, match="no such logit") as failure:
+        sweep(task, settings, cache=tmp_path / "kept", **options)
+    assert failure.value.__notes__ == ["This was setting 2 of a sweep, counted from 0: (2, 'x')"]
     (tmp_path / "repaired").touch()
-    assert sweep(task, settings, client=cluster, cache=tmp_path / "kept") == [0, 1, 2]
+    assert sweep(task, settings, cache=tmp_path / "kept", **options) == [0, 1, 2]
     assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2"]
+
+
+def blas_threads():
+    return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+
+def test_a_setting_that_ends_leaves_their_threads_to_others_in_the_worker():
+    begun, over = Event(), Event()
+
+    def longer():
+        begun.set()
+        assert over.wait(60)
+        return blas_threads()
+
+    before = blas_threads()
+    _with_threads(2, int)
+    with ThreadPoolExecutor() as pool:
+        first, later = (pool.submit(_with_threads, 1, call) for call in (lambda: begun.wait(60), longer))
+        assert first.result()
+        over.set()
+        assert later.result() == 1
+        assert _with_threads(2, blas_threads) == 2
+        assert pool.submit(_with_threads, before, blas_threads).result() == before
 
 
 def test_a_bar_shows_how_far_it_is(cluster, monkeypatch):
@@ -356,7 +401,8 @@ def test_a_bar_shows_how_far_it_is(cluster, monkeypatch):
         assert bars[-1].n == bars[-1].total == 2
 
 
-def test_what_is_no_sweep_is_refused():
+def test_what_is_no_sweep_is_refused(monkeypatch):
+    monkeypatch.setattr("distributed.Client", lambda address, timeout: Client(address, timeout=timeout / 10))
     with pytest.raises(ValueError, match=r"settings must be tuples of the task's arguments, got 2: write \(key, rho\)"):
         sweep(pow, [2, 3])
     for address in ("tcp://127.0.0.1:1", "nowhere"):

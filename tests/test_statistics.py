@@ -50,6 +50,25 @@ def test_no_run_is_scored_on_a_choice_in_which_it_took_part():
     assert np.array_equal(held_out(errors, by), errors[3])
 
 
+def test_a_choice_that_failed_in_a_run_is_chosen_by_no_other():
+    inf = np.inf
+    assert np.array_equal(held_out([[inf, inf, 1], [2, 2, 2]]), [2, 2, 2])
+    assert np.array_equal(held_out([[1, 1, inf], [2, 2, 2]]), [2, 2, inf])
+    assert np.array_equal(held_out([[5, 5, 5], [6, 7, inf]], [[1, 1, inf], [inf, 2, 2]]), [6, 5, 5])
+    table = [[1, 2], [np.nan, 1]]
+    with pytest.raises(ValueError, match="errors must be numbers, or inf, got nan: take inf"):
+        held_out(table)
+    with pytest.raises(ValueError, match="choose_by must be numbers, or inf, got nan: take inf"):
+        held_out([[1, 2], [3, 4]], table)
+
+
+def test_of_equal_choices_the_first_is_taken():
+    """Means of 0.1, 0.2, 0.3 differ by rounding, as they are added in one order or another."""
+    errors = np.array([[0.1, 0.2, 0.3, 0.7], [0.3, 0.2, 0.1, 0.6], [0.3, 0.1, 0.2, 0.5]])
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
+        assert held_out(errors[order])[-1] == errors[order[0], -1]
+
+
 def test_choosing_on_pure_noise_gains_nothing():
     """The smallest mean of ten equal choices lies below theirs; the held-out score does not."""
     noise = np.random.default_rng(1).normal(size=(400, 10, 10))

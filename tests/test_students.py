@@ -60,7 +60,7 @@ def test_more_test_points_than_a_block():
 
 
 @given(seed=st.integers(0, 2**20), d=st.sampled_from([1, 2, 5]), offset=st.floats(-5, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_norms_never_decrease_and_later_samples_change_nothing(seed, d, offset):
     x, _, z = data(seed, d, n=20)
     z = z[:, 0] + offset

@@ -31,6 +31,15 @@ def test_free_logits_descend_to_the_effective_logits():
     assert np.allclose(done.params, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_steps_of_two_gradients_each_are_half_as_many():
+    settings = dict(rho=[0.3, 0.6], T=2.0, key=KEY)
+    one, other = (
+        train(logits_as_weights, jnp.zeros(6), full_batch(X, Z_T, Y_G), steps=steps, optimizer=optimizer, **settings)
+        for steps, optimizer in ((10, optax.MultiSteps(optax.sgd(1.0), 2)), (5, optax.sgd(1.0)))
+    )
+    assert np.allclose(one.params, other.params, rtol=1e-12)
+
+
 def test_a_step_is_the_gradient_of_the_mean_loss():
     done = train(logits_as_weights, jnp.zeros(6), full_batch(X, Z_T, Y_G), rho=0.3, T=2.0, steps=1, key=KEY,
                  optimizer=optax.sgd(1.0))
@@ -194,6 +203,10 @@ def test_bad_training_arguments_are_refused():
         full_batch(X.at[0].set(jnp.nan), Z_T, Y_G)
     with pytest.raises(ValueError, match=r"steps must be a number or a list of some, got shape \(0,\)"):
         students(steps=[])
+    with pytest.raises(ValueError, match=r"steps must be numeric, got \[\[1\], \[1, 2\]\]"):
+        students(steps=[[1], [1, 2]])
+    with pytest.raises(ValueError, match=r"optimizer must have init and update, .* write optax.sgd"):
+        students(optimizer=optax.sgd)
     with pytest.raises(ValueError, match="shapes must broadcast"):
         students(T=jnp.ones(2))
     with pytest.raises(ValueError, match="size must be a whole number from 1 to 6, got 7"):

@@ -8,7 +8,8 @@ A chapter glues its ledger under a name that begins with `claims-`. From all tha
     {claim}`3.4`           a role: the claim's number, linked to its row in a {ledger} or in {open-claims}
     {verdict}`3.4`         a role: its verdict
     {measured}`3.4`        a role: what was measured, as stated, or under a condition: {measured}`3.4 | CONDITION`
-    {claims}`holds`        a role: how many claims have this verdict; `open`, and `all` of them
+    {claims}`all`          a role: how many claims there are
+    {claims}`each`         a role: how many of them have which verdict, in words; a verdict that none has is left out
 
 They are filled in when all chapters have been read, and a page that has one is read anew in every build.
 """
@@ -23,10 +24,18 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from kdlib.claims import CLAIMS, VERDICTS, read_ledger
+from kdlib.claims import CLAIMS, CONDITIONAL, FAILS, HOLDS, UNDECIDED, VERDICTS, read_ledger
 
 PAGE = "book/claims"
 OPEN = "open"
+# What one claim does, and what several do.
+SAID = {
+    HOLDS: ("holds as it stands", "hold as they stand"),
+    CONDITIONAL: ("holds under a condition", "hold under a condition"),
+    FAILS: ("does not hold as stated", "do not hold as stated"),
+    UNDECIDED: ("is undecided", "are undecided"),
+    OPEN: ("has not been measured", "have not been measured"),
+}
 
 
 class from_ledger(nodes.Inline, nodes.Element):
@@ -88,9 +97,11 @@ class FillIn(SphinxPostTransform):
         number = self.found[home][claim][1][condition or "as stated"] if home else "not measured yet"
         return nodes.Text(re.sub(r"^-", "−", number))
 
-    def claims(self, verdict):
+    def claims(self, which):
         counts = Counter(map(self.verdict_of, CLAIMS))
-        return nodes.Text(str(len(CLAIMS) if verdict == "all" else {v: counts[v] for v in (*VERDICTS, OPEN)}[verdict]))
+        *most, last = (f"{counts[v]} {said[counts[v] > 1]}" for v, said in SAID.items() if counts[v])
+        each = f"{', '.join(most)} and {last}" if most else last
+        return nodes.Text({"all": str(len(CLAIMS)), "each": each}[which])
 
     def ledger(self, docname):
         docname = f"{self.env.docname.rpartition('/')[0]}/{docname}"

@@ -1,0 +1,60 @@
+"""What every engine of `NestedStudents` asks of a kernel: values of the right shape, of independent samples."""
+
+import numpy as np
+
+from kdlib._checks import require
+
+
+def kernel_values(kernel, x, others, name):
+    """The kernel between samples and the others so named."""
+    values = np.asarray(kernel(x, others))
+    if values.shape != (len(x), len(others)):
+        raise ValueError(f"kernel(x, {name}) must have shape {(len(x), len(others))}, got {values.shape}: "
+                         "one row and one column for each of the samples")
+    require(f"kernel(x, {name})", values, "be finite", np.isfinite, "repair the inputs or the kernel")
+    return values
+
+
+def rounding_unit(values):
+    """2^-52, or that of single precision if the kernel computes in it."""
+    return np.finfo(values.dtype if values.dtype.kind == "f" else float).eps
+
+
+def sample_rows(N):
+    """A few rows from first to last, in which symmetry is checked."""
+    return np.linspace(0, N - 1, min(N, 8)).astype(int)
+
+
+def require_symmetric(rows, columns, diagonal):
+    asymmetry = np.abs(rows - columns.T).max() / max(np.abs(diagonal).max(), 1e-300)
+    require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
+            "that is its relative asymmetry; use another kernel")
+
+
+def require_independent(pivots, diagonal, eps, column):
+    """Raise if a pivot is not sound, or if there are fewer than samples: then the factorisation stopped.
+
+    A pivot, L_ii^2, is what is left of Theta_ii once earlier samples are projected out. Rounding
+    makes an error of about N eps Theta_ii in it, so a smaller pivot is noise, even where it comes out positive.
+    `eps` is that of the kernel's own precision; `column(i)` gives the kernel between sample i and those before.
+    """
+    sound = pivots > 10 * len(diagonal) * eps * diagonal[: len(pivots)]
+    if len(pivots) == len(diagonal) and sound.all():
+        return
+    i = len(pivots) if sound.all() else int(sound.argmin())
+    if not diagonal[i] > 0:
+        raise ValueError(f"kernel(x, x) must be positive on the diagonal, got {diagonal[i]:g} at sample {i}: "
+                         "use a positive definite kernel")
+    likeness = column(i) / np.sqrt(diagonal[:i] * diagonal[i])
+    j = int(likeness.argmax()) if i else 0
+    nearest = f"; nearest is sample {j}, with a correlation of {likeness[j]:.12g}" if i else ""
+    raise ValueError(
+        f"samples must be independent, but to this kernel sample {i} (counted from 0) is a combination of "
+        f"earlier ones, up to rounding{nearest}: drop it, or pass jitter= and accept its bias"
+    )
+
+
+def kernel_diagonal(kernel, x, name):
+    few = 64
+    parts = (x[i : i + few] for i in range(0, len(x), few))
+    return np.concatenate([np.empty(0), *(np.diagonal(kernel_values(kernel, part, part, name)) for part in parts)])
