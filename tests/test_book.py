@@ -25,6 +25,7 @@ import plotly.offline
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import NoChromium, launched, settle
+from extensions.notebooks import LIMIT
 from playwright.sync_api import Page
 from scipy.ndimage import zoom
 from tolerances import BROWSER, ROUNDING
@@ -183,7 +184,7 @@ def test_every_notebook_shows_how_long_it_took(on_disk):
     for path in ROOT.glob("book/*.ipynb"):
         article = (HTML / f"book/{path.stem}.html").read_text()
         seconds = re.search(r"It takes</em>\s+(\d+) seconds", article)
-        assert seconds and int(seconds[1]) > 0, path.stem
+        assert seconds and 0 < int(seconds[1]) <= LIMIT, path.stem
 
 
 @pytest.mark.parametrize("path", PAGES)
