@@ -9,13 +9,10 @@ Y. Cho and L. K. Saul, *Kernel Methods for Deep Learning*, NeurIPS 2009; R. Nova
 Tangents*, ICLR 2020.
 """
 
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import comb
-from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +20,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 from scipy.linalg.lapack import dpstrf
 
+from kdlib import _neural_tangents
 from kdlib._checks import require, require_whole
 
-# neural_tangents imports its experimental part, which needs TensorFlow and 14 s, and names that JAX now
-# deprecates. An empty module in that part's place, removed afterwards, leaves everything else as it is.
-_EXPERIMENTAL = "neural_tangents.experimental"
-_absent = "neural_tangents" not in sys.modules
-if _absent:
-    sys.modules[_EXPERIMENTAL] = ModuleType(_EXPERIMENTAL)
-with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-    import neural_tangents as nt
-    from neural_tangents import stax
-if _absent:
-    del sys.modules[_EXPERIMENTAL], nt.experimental
+nt = _neural_tangents.load()
+stax = nt.stax
 
 ACTIVATIONS = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
 
