@@ -1,8 +1,9 @@
 """neural_tangents on today's JAX and without TensorFlow: `load()` returns the package.
 
-Its last release, 0.6.5, imports names that JAX has moved since, and an experimental part that needs TensorFlow and 14 s.
-While it is imported, the names stand where it looks for them and an empty module stands for that part; afterwards both
-are gone again. This module may go when a release of neural_tangents imports on the JAX of the lock by itself.
+Its last release, 0.6.5, imports names that JAX has moved since, and an experimental part that needs TensorFlow
+and 14 s. While it is imported, the names stand where it looks for them and an empty module stands for that part;
+afterwards both are gone again. This module may go when a release of neural_tangents imports on the JAX of the lock by
+itself.
 """
 
 import importlib
