@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
 
-.PHONY: help book test lab serve pdf pictures notebooks bench lock clean
+.PHONY: help book test lab serve pdf pictures notebooks results bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ pictures: book ## draw the README's picture and the card for links anew (needs C
 
 notebooks: $(INSTALLED) ## run the chapters in place, refreshing the outputs that are compared
 	$(BIN)/python book/run.py
+
+# SCHEDULER=tcp://... computes on the workers of that Dask scheduler.
+results: $(INSTALLED) ## compute the stored results that are out of date, where an interrupted run has stopped
+	$(BIN)/python -m kdlib.experiments --into kdlib/stored $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 bench: book ## measure the speeds that are promised
 	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit; echo; done

@@ -1,4 +1,4 @@
-"""One experiment at many settings: in this process, or on a cluster; and resumable.
+"""One experiment at many settings: in this process, or on a cluster.
 
 An experiment of the book is a function of a random key and a setting, and its figures are what it returns
 for many of both. The calls know nothing of each other, so they may run anywhere and in any order.
@@ -7,7 +7,6 @@ for many of both. The calls know nothing of each other, so they may run anywhere
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -18,8 +17,9 @@ def sweep(
     settings: Iterable[tuple],
     *,
     client: Any = None,
-    cache: str | Path | None = None,
+    keep: Callable | None = None,
     progress: bool | None = None,
+    description: str | None = None,
 ) -> list:
     """What the task returns for each of the settings, in their order.
 
@@ -29,27 +29,21 @@ def sweep(
         client: a ``distributed.Client``, or the address of a scheduler; its workers then call the task. They need
             kdlib and what the task imports; what a task from a notebook refers to there goes along. By
             default the task is called here, for one setting after the other.
-        cache: a folder in which each result is kept as soon as it is there. A later sweep of the same task takes from
-            it the settings that are done: after an interrupt (Ctrl-C, a lost connection, a setting that failed), or
-            with more settings. A cluster's workers must see the folder under the same path.
+        keep: ``keep(i, result)`` is called with the place of a setting and its result, as soon as the result is there;
+            what it has written is not lost when a later setting fails, or on an interrupt.
         progress: whether to show a bar; by default in a terminal, after two seconds.
+        description: what stands before the bar.
 
     Returns:
-        What a loop would have, on machines of one kind bit for bit. Rounding depends on the number of threads, so the
-        workers' linear algebra is given as many as yours, and keeps them: set ``OMP_NUM_THREADS=1`` for your own
+        The same list as a loop; bit-for-bit equal on identical machines. Rounding depends on the number of threads, so
+        the workers' linear algebra is given as many as yours, and keeps them: set ``OMP_NUM_THREADS=1`` for your own
         process if they have one core each.
-
-    Limits:
-        The cache knows the values in a task and a setting, and a function from a notebook or a script by its code and
-        all that it refers to there; one from an installed module only by its name and its own code, which for an object
-        is that of ``__call__``. When something else has changed, such as the version of kdlib, take another
-        folder. What refers to a class of the notebook itself is new in each session.
 
     Raises:
         ValueError: a setting that is not a tuple, or an address without a scheduler.
-        ModuleNotFoundError: a client or a cache, but Dask or joblib is not installed.
+        ModuleNotFoundError: a client, but Dask is not installed.
         Exception: the task's own, with a note that names the setting. Settings not yet begun are given up; those that
-            workers have begun go on, and the cache keeps their results.
+            workers have begun go on.
 
     >>> sweep(pow, [(2, 3), (3, 2)])
     [8, 9]
@@ -59,12 +53,11 @@ def sweep(
         if not isinstance(setting, tuple):
             raise ValueError(f"settings must be tuples of the task's arguments, got {setting!r}: write (key, rho), "
                              "or (key,) if there is one")
-    call, *arguments = (_call, settings) if cache is None else _remembered(cache, task, settings)
     results = [None] * len(settings)
     hidden = None if progress is None else not progress
     with (
-        _outcomes(partial(call, task), arguments, client) as outcomes,
-        tqdm(total=len(settings), unit="setting", disable=hidden, delay=2, leave=False) as bar,
+        _outcomes(partial(_call, task), settings, client) as outcomes,
+        tqdm(desc=description, total=len(settings), unit="setting", disable=hidden, delay=2, leave=False) as bar,
     ):
         for i, result in outcomes:
             try:
@@ -72,27 +65,29 @@ def sweep(
             except Exception as error:
                 error.add_note(f"This was setting {i} of a sweep, counted from 0: {settings[i]}")
                 raise
+            if keep is not None:
+                keep(i, results[i])
             bar.update()
     return results
 
 
 @contextmanager
-def _outcomes(call, arguments, client):
+def _outcomes(call, settings, client):
     """Pairs of a setting's place and a function that returns, or raises, what the task did there."""
     if client is None:
-        yield ((i, partial(call, *each)) for i, each in enumerate(zip(*arguments, strict=True)))
+        yield ((i, partial(call, setting)) for i, setting in enumerate(settings))
     elif isinstance(client, str):
-        with _connected(client) as connected, _outcomes(call, arguments, connected) as outcomes:
+        with _connected(client) as connected, _outcomes(call, settings, connected) as outcomes:
             yield outcomes
     else:
         try:
             from distributed import as_completed
             from threadpoolctl import threadpool_info
         except ModuleNotFoundError as missing:
-            raise _not_installed("a client", missing) from None
+            raise _not_installed(missing) from None
 
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-        futures = client.map(partial(_with_threads, threads, call), *arguments, pure=False)
+        futures = client.map(partial(_with_threads, threads, call), settings, pure=False)
         place = {future.key: i for i, future in enumerate(futures)}
         try:
             yield ((place[future.key], future.result) for future in as_completed(futures))
@@ -104,7 +99,7 @@ def _connected(address):
     try:
         from distributed import Client
     except ModuleNotFoundError as missing:
-        raise _not_installed("a client", missing) from None
+        raise _not_installed(missing) from None
     try:
         return Client(address, timeout=5)
     except (OSError, ValueError) as error:
@@ -112,33 +107,20 @@ def _connected(address):
                          "`dask scheduler`, which prints its address, and workers by `dask worker ADDRESS`") from error
 
 
-def _with_threads(threads, call, *arguments):
+def _with_threads(threads, call, setting):
     """The number stays when the call ends: it is the whole worker's, which may be in other calls at the same time."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads, "blas")
     with threadpool_limits(user_api="blas"):
         pass  # changes nothing, but without it no other thread of the worker could set a number again
-    return call(*arguments)
+    return call(setting)
 
 
-def _call(task, setting, identity=None):
+def _call(task, setting):
     return task(*setting)
 
 
-def _remembered(cache, task, settings):
-    """The call with results kept by joblib, and its arguments after the task: settings and their identities."""
-    try:
-        from joblib import Memory
-
-        from kdlib._identity import identity
-    except ModuleNotFoundError as missing:
-        raise _not_installed("a cache", missing) from None
-    of_task = identity(task)
-    identities = [identity(of_task, setting) for setting in settings]
-    return Memory(cache, verbose=0).cache(_call, ignore=["task", "setting"]), settings, identities
-
-
-def _not_installed(what, missing):
-    return ModuleNotFoundError(f"{what} needs the packages of the extra 'cluster', but there is no module "
+def _not_installed(missing):
+    return ModuleNotFoundError(f"a client needs the packages of the extra 'cluster', but there is no module "
                                f"{missing.name}: pip install '.[cluster]' in a copy of the repository")

@@ -4,9 +4,7 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -207,7 +205,7 @@ def test_bad_engines_are_refused():
 
 
 def test_missing_packages_are_named(monkeypatch):
-    for name in ("dask", "distributed", "joblib"):
+    for name in ("dask", "distributed"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "kdlib._dask", raising=False)
     remedy = r"pip install '\.\[cluster\]' in a copy of the repository"
@@ -215,8 +213,6 @@ def test_missing_packages_are_named(monkeypatch):
         blocks(data()[0])
     with pytest.raises(ModuleNotFoundError, match=f"a client needs .*distributed: {remedy}"):
         sweep(pow, [(2, 3)], client="tcp://127.0.0.1:1")
-    with pytest.raises(ModuleNotFoundError, match=f"a cache needs .*joblib: {remedy}"):
-        sweep(pow, [(2, 3)], cache="somewhere")
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with pytest.raises(ModuleNotFoundError, match=f"a client needs .*threadpoolctl: {remedy}"):
@@ -283,91 +279,26 @@ def test_a_cluster_sweeps_as_a_loop_does_bit_for_bit_and_in_order(cluster):
     assert sweep(experiment(), [], client=cluster) == sweep(experiment(), []) == []
 
 
-SCRIPT = """
-import os, signal, time
-import jax
-from kdlib._identity import identity
-from kdlib.sweeps import sweep
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-
-def square(z):
-    return z**2 if z in {"a", "b", "c"} else square(z)
-
-for way in (jax.jit, jax.grad, jax.vmap, lambda f: jax.jit(jax.grad(f)), lambda f: jax.vmap(jax.jit(f))):
-    print(identity(way(square), jax.random.key(0), {"a", "b", "c"}), flush=True)
-
-def task(key, i):
-    if i == int(os.environ["STOP"]):
-        print("waiting", flush=True)
-        time.sleep(60)
-    print("ran", i, flush=True)
-    return i + int(jax.random.key_data(key)[0])
-
-keys = jax.random.split(jax.random.key(0), 4)
-print(sweep(task, [(key, i) for i, key in enumerate(keys)], cache="kept"), flush=True)
-"""
-
-
-def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path):
-    """In another process and from another place of another file, as a notebook's cells are in each session."""
-    def start(name, above, stop):
-        (tmp_path / name).write_text(above + SCRIPT)
-        return subprocess.Popen([sys.executable, name], cwd=tmp_path, env=os.environ | {"STOP": str(stop)},
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-
-    with start("first.py", "", 2) as first:
-        identities = [first.stdout.readline().strip() for _ in range(5)]
-        assert [first.stdout.readline() for _ in range(3)] == ["ran 0\n", "ran 1\n", "waiting\n"]
-        first.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in first.communicate(timeout=120)[1]
-    with start("second.py", "more = 1\n", -1) as second:
-        *found, results = second.communicate(timeout=120)[0].splitlines()
-    assert found == [*identities, "ran 2", "ran 3"]
-    assert len(set(identities)) == 5
-    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
-    assert results == str([i + int(key[0]) for i, key in enumerate(keys)])
-
-
-def test_the_cache_tells_tasks_apart_by_what_they_refer_to(tmp_path):
-    def power(exponent):
-        return lambda i: i**exponent
-
-    for exponent, expected in ((2, [4, 9]), (3, [8, 27]), (2, [4, 9])):
-        assert sweep(power(exponent), [(2,), (3,)], cache=tmp_path) == expected
-    for name in ("a.py", "b.py"):
-        assert sweep(lambda i, name=name: name, [(1,)], cache=tmp_path) == [name]
-    # Of a module's function: by its code.
-    for _ in range(2):
-        assert sweep(logged, [(2, tmp_path / "log")], cache=tmp_path) == [4]
-    assert (tmp_path / "log").read_text() == "ran"
-
-
-def logged(i, file):
-    with file.open("a") as log:
-        log.write("ran")
-    return i**2
-
-
 @pytest.mark.parametrize("where", ["here", "on a cluster"])
-def test_a_failed_setting_is_named_and_the_others_are_kept(where, cluster, tmp_path):
+def test_a_failed_setting_is_named_and_the_others_are_kept(where, cluster):
+    kept = {}
+
     def task(i, unit):
-        if i == 2 and not (tmp_path / "repaired").exists():
-            until = time.monotonic() + 60
-            while len(list((tmp_path / "kept").rglob("output.pkl"))) < 2 and time.monotonic() < until:
-                time.sleep(0.01)  # until another worker has stored the others
+        if i == 2:
             raise ValueError("no such logit")
-        with (tmp_path / "log").open("a") as log:
-            log.write(f"{i} ")
-        return i
+        return 10 * i
+
+    def keep(i, result):
+        kept[i] = result
 
     settings, options = [(i, "x") for i in range(3)], {"client": None if where == "here" else cluster}
     with pytest.raises(ValueError, match="no such logit") as failure:
-        sweep(task, settings, cache=tmp_path / "kept", **options)
+        sweep(task, settings, keep=keep, **options)
     assert failure.value.__notes__ == ["This was setting 2 of a sweep, counted from 0: (2, 'x')"]
-    (tmp_path / "repaired").touch()
-    assert sweep(task, settings, cache=tmp_path / "kept", **options) == [0, 1, 2]
-    assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2"]
+    assert all(result == 10 * i for i, result in kept.items())
+    if where == "here":
+        assert kept == {0: 0, 1: 10}
+    assert sweep(task, settings[:2], keep=keep, **options) == [kept[0], kept[1]] == [0, 10]
 
 
 def blas_threads():
