@@ -1,26 +1,137 @@
-"""Checks at the public boundary: an error states the rule, the value received and the remedy."""
+"""Checks at the public boundary: an error states the rule, the value received and the remedy, on one line."""
+
+from contextlib import suppress
+from decimal import Decimal
+from numbers import Real
+from reprlib import repr as abridged
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+_LARGEST = 2**63 - 1  # of the integers that NumPy and JAX hold
+
+
+# One number, checked and returned in the type that it stands for.
+
+
+def whole(name, value, least=1, most=None, remedy=None):
+    """A whole number in a range, as an int: 1e3 is 1000, while True and '10' are no numbers.
+
+    >>> whole("n", 1e3), whole("seed", 0, least=0)
+    (1000, 0)
+    """
+    rule = f"be a whole number from {least} {'up' if most is None else f'to {most}'}"
+    remedy = remedy or f"write {name} = {least}, for example"
+    number = _one_number(name, value, rule, remedy)
+    if most is None and _LARGEST < number < np.inf:
+        return whole(name, number, least, _LARGEST, remedy)
+    if not (least <= number <= (_LARGEST if most is None else most) and number == number // 1):
+        raise ValueError(f"{name} must {rule}, got {shown(number)}: {remedy}")
+    return int(number)
+
+
+def real(name, value, rule="be finite", holds=np.isfinite, remedy="give one number"):
+    """A number for which the rule holds, as a float.
+
+    >>> real("rate", 1, "be positive", lambda r: r > 0, "0.1 is a good start")
+    1.0
+    """
+    number = float(_one_number(name, value, "be a number", remedy))
+    require(name, number, rule, holds, remedy)
+    return number
+
+
+def choice(name, value, options, remedy="choose one of these"):
+    """The one of the options, names or numbers, that was given: 16.0 is 16.
+
+    >>> choice("epoch", 16.0, [16, 32])
+    16
+    """
+    scalar = isinstance(value, str) or _is_number(value)
+    found = [option for option in options if scalar and option == value]
+    if not found:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got {shown(value)}: {remedy}")
+    return found[0]
+
+
+def _one_number(name, value, rule, remedy):
+    if getattr(value, "shape", None) == ():
+        with suppress(TypeError):  # as of a JAX key
+            value = np.asarray(value).item()
+    if not _is_number(value):
+        raise ValueError(f"{name} must {rule}, got {shown(value)}: {_without_quotes(value) or remedy}")
+    return value
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
+def _without_quotes(value):
+    """The remedy for text that reads as a number."""
+    try:
+        float(value if isinstance(value, str) else "no text")
+    except ValueError:
+        return None
+    return "write it without quotes"
+
+
+def shown(value):
+    """A value in a message: one line, and not a long one."""
+    if isinstance(value, float | np.floating):
+        short = f"{value:g}"
+        return short if float(short) == value or value != value else repr(float(value))
+    if hasattr(value, "dtype") and value.shape:
+        return f"{type(value).__name__} of shape {tuple(value.shape)} and type {value.dtype}"
+    text = " ".join((repr(value) if np.isscalar(value) else abridged(value)).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# Arrays.
+
 
 def require(name, value, rule, holds, remedy):
     """Raise a ValueError that states the rule, the value received and the remedy."""
-    if isinstance(value, jax.core.Tracer):
-        return
-    array = _numeric(name, value, remedy)
+    try:
+        array = numeric(name, value)
+    except jax.errors.TracerArrayConversionError:
+        return  # not known yet
     bad = array[~holds(array)]
     if bad.size:
         more = f" (and {bad.size - 1} more)" if bad.size > 1 else ""
-        raise ValueError(f"{name} must {rule}, got {bad.flat[0]:g}{more}: {remedy}")
+        raise ValueError(f"{name} must {rule}, got {shown(bad.flat[0])}{more}: {remedy}")
 
 
-def _numeric(name, value, remedy):
+def numeric(name, value):
+    """The value as an array of float64; text is no number, though NumPy would read it as one."""
     try:
-        return np.asarray(value, float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numeric, got {value!r}: {remedy}") from None
+        array = np.asarray(value)
+        if array.dtype.kind not in _NUMBERS and not (array.dtype == object and all(map(_is_real, array.flat))):
+            raise TypeError
+        return np.asarray(array, float)
+    except jax.errors.TracerArrayConversionError:
+        raise
+    except (OverflowError, RuntimeError, TypeError, ValueError):
+        raise ValueError(f"{name} must be numeric, got {shown(value)}: {_conversion(name, value)}") from None
+
+
+_NUMBERS = "biufV"  # kinds of NumPy's types; V are bfloat16 and its like
+
+
+def _is_real(value):
+    return isinstance(value, Real | Decimal | np.bool_)
+
+
+def _conversion(name, value):
+    """The remedy for what is not numeric."""
+    if type(value).__module__.startswith("torch"):
+        return f"write {name}.detach().cpu().float()"
+    if isinstance(value, str):
+        return _without_quotes(value) or "give a number, or an array of some"
+    if isinstance(value, list | tuple) and len({np.shape(row) for row in value if np.iterable(row)}) > 1:
+        return "give all its rows one length"
+    return "give a number, or an array of some without text, gaps or imaginary parts"
 
 
 def require_logits(**logits):
@@ -53,12 +164,13 @@ def broadcast(**named):
     return [array if array.ndim == 0 else jnp.broadcast_to(array, shape) for array in arrays]
 
 
-def require_whole(name, values, remedy, largest=np.inf):
+def require_whole(name, values, remedy, largest=_LARGEST):
     """Whole numbers from 1 to `largest`, as integers of the same shape."""
-    values = _numeric(name, values, remedy)
-    rule = "be whole numbers" if values.ndim else "be a whole number"
-    rule += " from 1 up" if largest == np.inf else f" from 1 to {largest}"
-    require(name, values, rule, lambda v: (v >= 1) & (v <= largest) & (v < np.inf) & (v == np.floor(v)), remedy)
+    if isinstance(values, str) or not np.iterable(values):
+        return np.asarray(whole(name, values, 1, None if largest == _LARGEST else largest, remedy))
+    values = numeric(name, values)
+    rule = "be whole numbers from 1 " + ("up" if largest == _LARGEST else f"to {largest}")
+    require(name, values, rule, lambda v: (v >= 1) & (v <= largest) & (v == np.floor(v)), remedy)
     return values.astype(int)
 
 

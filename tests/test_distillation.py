@@ -226,7 +226,7 @@ def test_label_smoothing_is_an_undecided_teacher_at_temperature_one(y_g, epsilon
     (lambda: effective_logit(1.0, 1, rho=0.5, T=0.0), "T must be positive and finite, got 0: T = 1 leaves"),
     (lambda: effective_logit(1.0, 1, rho=0.5, T=-2), "T must be positive and finite, got -2"),
     (lambda: effective_logit([1.0, np.nan, np.inf], 1, rho=0.5, T=1), r"z_t must be finite, got nan \(and 1 more\)"),
-    (lambda: effective_logit("one", 1, rho=0.5, T=1), "z_t must be numeric, got 'one': remove or repair"),
+    (lambda: effective_logit("one", 1, rho=0.5, T=1), "z_t must be numeric, got 'one': give a number"),
     (lambda: effective_logit(1.0, -1, rho=0.5, T=1), "y_g must be 0 or 1, got -1: encode"),
     (lambda: effective_logit(np.ones(3), np.ones(2), rho=0.5, T=1),
      r"shapes must broadcast, got z_t \(3,\), y_g \(2,\)"),
