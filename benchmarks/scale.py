@@ -48,7 +48,7 @@ def data(N):
 
 def peak():
     """Bytes that this process had in memory at most (on Linux)."""
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text("utf-8"))[1])
 
 
 def spilled(dask_worker):
@@ -173,7 +173,7 @@ if __name__ == "__main__":
     print(json.dumps(found))
 """
     command = [sys.executable, "-W", "ignore", "-c", script]
-    run = subprocess.run(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True, check=True)
+    run = subprocess.run(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return json.loads(run.stdout.splitlines()[-1]) | {"load": os.getloadavg()[0]}
 
 
@@ -205,7 +205,7 @@ def main(store):
         found["killed in a sweep"] = killed_in_a_sweep(SEEDS)
         print(found["killed in a Cholesky"], found["killed in a sweep"])
         target = Path(__file__).parents[1] / "kdlib/stored/scale.json"
-        target.write_text(json.dumps(found, indent=1) + "\n")
+        target.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def memory(N):
 import re, time
 from students import all_norms, data, np
 all_norms(*data(600)[:2])
-peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status", encoding="utf-8").read())[1])
 x, z, _ = data({N})
 before, start = peak(), time.perf_counter()
 norms = all_norms(x, z)
@@ -111,7 +111,7 @@ assert np.isfinite(norms).all() and (np.diff(norms) >= 0).all()
 print((peak() - before) / (8 * {N}**2), time.perf_counter() - start)
 """
     here = Path(__file__).parent
-    run = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, encoding="utf-8", check=True)
     return map(float, run.stdout.split())
 
 

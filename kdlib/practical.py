@@ -449,7 +449,7 @@ def stored(experiment: str, dataset: str, model: str) -> dict | None:
     file = files("kdlib") / f"stored/practical_{experiment}_{dataset}_{model}.json"
     if not file.is_file():
         return None
-    run = json.loads(file.read_text())
+    run = json.loads(file.read_text("utf-8"))
     return run | {"results": _arrays(run["results"])}
 
 
@@ -496,7 +496,7 @@ def main(arguments: Sequence[str] | None = None):
         "setting": _used(chosen.experiment, used),
         "results": _plain(results),
     }
-    output.write_text(json.dumps(content) + "\n")
+    output.write_text(json.dumps(content) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from kdlib.students import NestedStudents
 
 ROOT = Path(__file__).parents[1]
 HTML = ROOT / "_build" / "html"
-PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
+PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8"))
 EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pages
 STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
 RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
@@ -135,7 +135,7 @@ class Anchors(HTMLParser):
 
 
 def test_internal_links_lead_somewhere(on_disk):
-    pages = {path: Anchors(path.read_text()) for path in HTML.rglob("*.html")}
+    pages = {path: Anchors(path.read_text("utf-8")) for path in HTML.rglob("*.html")}
     broken = set()
     for path, page in pages.items():
         for href in page.links:
@@ -149,7 +149,7 @@ def test_internal_links_lead_somewhere(on_disk):
 
 def test_every_claim_has_a_verdict_or_is_open(on_disk):
     """In the ledger each has one row; the open ones are those that no notebook prints a verdict of."""
-    html = (HTML / "book/claims.html").read_text()
+    html = (HTML / "book/claims.html").read_text("utf-8")
     verdicts = {}
     for path in ROOT.glob("book/*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
@@ -163,7 +163,7 @@ def test_every_claim_has_a_verdict_or_is_open(on_disk):
     assert {claim: found[1] for claim, found in shown.items() if found} == verdicts
 
     counts = Counter(verdicts.values()) | {"open": len(CLAIMS) - len(verdicts)}
-    total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text())[1]
+    total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text("utf-8"))[1]
     assert [int(n.replace("–", "0")) for n in re.findall(r"<td>(.*?)</td>", total)] == [
         counts[verdict] for verdict in (*VERDICTS, "open") if verdict != "open" or counts[verdict]]
 
@@ -172,7 +172,7 @@ def test_every_claim_has_a_verdict_or_is_open(on_disk):
 def test_page_is_light_and_says_elsewhere_what_it_is(on_disk, path):
     file = HTML / f"{path}.html"
     assert file.stat().st_size <= 1_000_000
-    page = file.read_text()
+    page = file.read_text("utf-8")
     assert "widget-state+json" not in page
     card = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', page))
     assert card["title"] and len(card["description"]) > 50
@@ -182,7 +182,7 @@ def test_page_is_light_and_says_elsewhere_what_it_is(on_disk, path):
 
 def test_every_notebook_shows_how_long_it_took(on_disk):
     for path in ROOT.glob("book/*.ipynb"):
-        article = (HTML / f"book/{path.stem}.html").read_text()
+        article = (HTML / f"book/{path.stem}.html").read_text("utf-8")
         seconds = re.search(r"It takes</em>\s+(\d+) seconds", article)
         assert seconds and 0 < int(seconds[1]) <= LIMIT, path.stem
 
@@ -238,17 +238,17 @@ def test_search_finds_the_threshold(browser, served):
 
 
 def test_vendored_plotly_is_the_one_python_writes_for():
-    start = (ROOT / "book/vendor/plotly/plotly-basic.min.js").read_text()[:200]
+    start = (ROOT / "book/vendor/plotly/plotly-basic.min.js").read_text("utf-8")[:200]
     assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
 
 
 def test_every_module_is_in_the_reference():
     modules = {path.stem for path in (ROOT / "kdlib").glob("[a-z]*.py")} | {"explorers"}
-    assert modules == set(re.findall(r"automodule:: kdlib\.(\w+)", (ROOT / "book/reference.md").read_text()))
+    assert modules == set(re.findall(r"automodule:: kdlib\.(\w+)", (ROOT / "book/reference.md").read_text("utf-8")))
 
 
 def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):
-    tables = re.findall(r'<table class="claims settings">.*?</table>', (HTML / "book/appendix_s4.html").read_text(),
+    tables = re.findall(r'<table class="claims settings">.*?</table>', (HTML / "book/appendix_s4.html").read_text("utf-8"),
                         re.DOTALL)
     for path in ROOT.glob("book/*.ipynb"):
         [cell] = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]

@@ -109,5 +109,5 @@ def test_a_printed_ledger_can_be_read():
 
 
 def test_every_claim_of_the_paper_is_listed():
-    listed = re.findall(r"^\| (\d+\.\d+) \|", Path(__file__).with_name("paper_claims.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| (\d+\.\d+) \|", Path(__file__).with_name("paper_claims.md").read_text("utf-8"), re.MULTILINE)
     assert listed == list(CLAIMS)

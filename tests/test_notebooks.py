@@ -111,7 +111,7 @@ def printed(notebook):
 
 def run(*command, cwd, timeout=900):
     command = [sys.executable, "-m", *map(str, command)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=timeout)
 
 
 def compare(path):

@@ -22,7 +22,7 @@ def printed():
             pass
     except NoChromium as missing:
         pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
-    made = subprocess.run(["make", "pdf"], cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    made = subprocess.run(["make", "pdf"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=1800)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
     return PdfReader(ROOT / "_build/pdf/book.pdf")
 
@@ -31,7 +31,7 @@ def title(name):
     """A page's heading, without its formulas' marks."""
     source = ROOT / f"{name}.md"
     if source.exists():
-        return source.read_text().splitlines()[0].removeprefix("# ")
+        return source.read_text("utf-8").splitlines()[0].removeprefix("# ")
     return nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
 
 
@@ -45,7 +45,7 @@ def first_pages(printed):
     _, parts = printed.outline
     pages = {squeezed(item.title): printed.get_destination_page_number(item)
              for item in parts if not isinstance(item, list)}
-    chapters = [squeezed(title(name)) for name in re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text())]
+    chapters = [squeezed(title(name)) for name in re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text("utf-8"))]
     # Chromium may write a heading twice into the outline.
     return [next(page for name, page in pages.items() if name.startswith(chapter)) for chapter in chapters]
 

@@ -106,7 +106,7 @@ def test_any_number_of_samples_fits_into_blocks(n):
 
 def test_the_book_says_how_to_connect(cluster):
     """The page's own code, with this cluster's address."""
-    page = json.loads((Path(__file__).parents[1] / "book/running_at_scale.ipynb").read_text())
+    page = json.loads((Path(__file__).parents[1] / "book/running_at_scale.ipynb").read_text("utf-8"))
     text = "".join("".join(cell["source"]) for cell in page["cells"])
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     x, _, z = data()

@@ -71,7 +71,7 @@ class StoredRuns(SphinxDirective):
         return [nodes.raw("", html, format="html")]
 
     def row(self, path):
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text("utf-8"))
         settings = stored["setting"] if "setting" in stored else stored["settings"]
         if isinstance(settings, dict):
             settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in settings.items())

@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 def module(*pieces):
     """One ES module from pieces of JavaScript, each of which may use those before it."""
-    return "\n".join((_HERE / f"{piece}.js").read_text() for piece in pieces)
+    return "\n".join((_HERE / f"{piece}.js").read_text("utf-8") for piece in pieces)
 
 
 def polyline(x, y, style):
@@ -39,7 +39,7 @@ class Explorer(anywidget.AnyWidget):
 
     _kind = ""
 
-    _css = (_HERE / "explorer.css").read_text()
+    _css = (_HERE / "explorer.css").read_text("utf-8")
 
     rho = traitlets.CFloat(0.5).tag(sync=True, page=True)
     T = traitlets.CFloat(5.0).tag(sync=True, page=True)
