@@ -1,11 +1,98 @@
 """Standard errors over independent runs: of a mean, of functions of means, and of a choice that runs took part in."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from math import isfinite
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from kdlib._checks import require
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error over independent runs; printed as far as the error goes.
+
+    Two estimates from the same runs that keep their replicates can be subtracted: what the runs share cancels.
+
+    >>> a, b = [0.21, 0.43, 0.32], [0.1, 0.3, 0.2]
+    >>> print(Estimate.mean(a), Estimate.mean(a) - Estimate.mean(b))
+    0.32 ± 0.06 0.120 ± 0.006
+    >>> (Estimate.mean(a) - Estimate.mean(b)).surely_above(0)
+    True
+    """
+
+    value: float
+    error: float = 0.0  #: standard error
+    replicates: np.ndarray | None = None  #: its values without run 1, without run 2, ...
+
+    @classmethod
+    def mean(cls, values: Float[ArrayLike, " runs"]) -> "Estimate":
+        """Of a mean over runs."""
+        return cls.of(lambda mean: mean, values)
+
+    @classmethod
+    def of(cls, statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> "Estimate":
+        """Of a function, with one number for its value, of means over runs, by the :func:`jackknife`."""
+        value, replicates = with_replicates(statistic, *_runs_of_one_number(runs))
+        return cls(float(value), float(standard_error(replicates)), replicates)
+
+    @property
+    def low(self):
+        """Two standard errors below."""
+        return self.value - 2 * self.error
+
+    @property
+    def high(self):
+        """Two standard errors above."""
+        return self.value + 2 * self.error
+
+    def surely_below(self, limit):
+        """Whether even two standard errors above it are below the limit."""
+        return self.high < limit
+
+    def surely_above(self, limit):
+        """Whether even two standard errors below it are above the limit."""
+        return self.low > limit
+
+    def __sub__(self, other):
+        """The difference of two estimates from the same runs, or of an estimate and a number.
+
+        Raises:
+            ValueError: estimates without replicates of the same runs.
+        """
+        if not isinstance(other, Estimate):
+            other = Estimate(other, 0.0, None if self.replicates is None else np.full(len(self.replicates), other))
+        if self.replicates is None or other.replicates is None or len(self.replicates) != len(other.replicates):
+            if 0 in (self.error, other.error):  # a number that is known
+                return Estimate(self.value - other.value, max(self.error, other.error))
+            raise ValueError("estimates must come from the same runs, got two that do not: take Estimate.of of both")
+        replicates = self.replicates - other.replicates
+        return Estimate(self.value - other.value, float(standard_error(replicates)), replicates)
+
+    def __iter__(self):
+        return iter((self.value, self.error))
+
+    def __str__(self):
+        return as_far_as(self.value, self.error)
+
+
+def as_far_as(value: float, error: float) -> str:
+    """The error to one digit and the value as far as that; without an error, three digits.
+
+    >>> as_far_as(-0.879, 0.27), as_far_as(123.4, 30), as_far_as(0.87654, 0)
+    ('-0.9 ± 0.3', '120 ± 30', '0.877')
+    """
+    if not error:
+        return f"{value:.3g}"
+    if not isfinite(value) or not isfinite(error):
+        return f"{value:.3g} ± {error:.1g}"
+    error = Decimal(f"{error:.1g}")
+    value = Decimal(value).quantize(error, context=Context(prec=1000))
+    notation = "zf" if abs(error.adjusted()) <= 5 else "zg"
+    return f"{value:{notation}} ± {error:{notation}}"
 
 
 def mean_error(values: Float[ArrayLike, "runs ..."], axis: int = 0) -> tuple:
@@ -48,12 +135,7 @@ def jackknife(statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> tuple
     >>> print(f"{value:.3f} ± {error:.3f}")  # of a mean: its spread / sqrt(runs)
     1.000 ± 0.289
     """
-    runs = [np.asarray(values, float) for values in runs]
-    counts = sorted({len(values) if values.ndim else 0 for values in runs})
-    if len(counts) != 1 or counts[0] < 2:
-        raise ValueError(f"runs must have one row for each of two or more runs, got {counts}: "
-                         "one run alone has no standard error")
-    value, replicates = with_replicates(statistic, *runs)
+    value, replicates = with_replicates(statistic, *_runs_of_one_number(runs))
     return value, standard_error(replicates)
 
 
@@ -83,6 +165,16 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
     means = _means_without_each(by.T)
     best = np.isclose(means, means.min(1, keepdims=True), rtol=1e-12, atol=0).argmax(1)
     return errors[best, np.arange(errors.shape[1])]
+
+
+def _runs_of_one_number(runs):
+    """The arrays, which have one row for each run."""
+    runs = [np.asarray(values, float) for values in runs]
+    counts = sorted({len(values) if values.ndim else 0 for values in runs})
+    if len(counts) != 1 or counts[0] < 2:
+        raise ValueError(f"runs must have one row for each of two or more runs, got {counts}: "
+                         "one run alone has no standard error")
+    return runs
 
 
 def with_replicates(statistic, *runs):

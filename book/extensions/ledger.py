@@ -121,8 +121,8 @@ class FillIn(SphinxPostTransform):
         missing = [claim for claim in CLAIMS if not self.home(claim)]
         if not missing:
             return nodes.paragraph("", "None: every claim of the list has been measured.")
-        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{escape(CLAIMS[claim][1])}</td>'
-                f"<td>{escape(CLAIMS[claim][0])}</td></tr>" for claim in missing)
+        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{escape(CLAIMS[claim]['claim'])}</td>'
+                f"<td>{escape(CLAIMS[claim]['place'])}</td></tr>" for claim in missing)
         return table(("Claim", "The paper says", "Where"), rows)
 
     def verdicts(self, _):
