@@ -169,6 +169,38 @@ def effective_logit(
     return _effective_logit(z_t, y_g, rho, T)
 
 
+def targets(
+    z_t: Float[ArrayLike, "*n"],
+    y_g: Float[ArrayLike, "*n"],
+    *,
+    rho: Float[ArrayLike, "*n"],
+    T: Float[ArrayLike, "*n"],
+    z_0: Float[ArrayLike, "*n"] = 0.0,
+) -> Float[Array, "*n"]:
+    r"""What a student has to learn, :math:`\Delta z` of Eq. 4, at any soft ratio.
+
+    .. math:: \Delta z = z_\text{s,eff} - z_0 \quad (\rho > 0), \qquad 2 y_g - 1 \quad (\rho = 0).
+
+    As :math:`\rho \to 0` all effective logits grow without end, at one pace: their direction tends to that of the
+    labels' signs, beside which :math:`z_0` counts for nothing. A student's class, angle and data inefficiency depend on the
+    direction alone; its norm at :math:`\rho = 0` is in units of the common size.
+
+    Args:
+        z_t, y_g, rho, T: as in :func:`effective_logit`.
+        z_0: the student's logits at initialisation.
+
+    Raises:
+        ValueError: as :func:`effective_logit`.
+
+    >>> print(targets([2.0, -1.0], [1, 1], rho=1.0, T=5.0, z_0=[0.5, 0.5]), targets([2.0, -1.0], [1, 0], rho=0, T=5.0))
+    [ 1.5 -1.5] [ 1. -1.]
+    """
+    soft = effective_logit(z_t, y_g, rho=rho, T=T)
+    require_logits(z_0=z_0)
+    _, y_g, rho, z_0 = broadcast(z=soft, y_g=y_g, rho=rho, z_0=z_0)
+    return jnp.where(rho == 0, 2 * y_g - 1, soft - z_0)
+
+
 def split_threshold(
     *, rho: Float[ArrayLike, "*n"], T: Float[ArrayLike, "*n"]
 ) -> Float[Array, "*n"]:

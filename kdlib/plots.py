@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
+from plotly.subplots import make_subplots
+
+from kdlib.statistics import mean_error
 
 # Told apart by common colour-vision deficiencies, and at least 3:1 against white and near-black.
 PALETTE = {"blue": "#2b8cc4", "orange": "#cf6a1d", "green": "#2f9a72", "pink": "#c8619c", "grey": "#84878c"}
@@ -70,3 +74,53 @@ await globalThis.kdPlotly;
 const {{data, layout}} = {content};
 Plotly.newPlot(host, data, layout, {{responsive: true, displayModeBar: false}});
 </script>"""
+
+
+def stacked(titles, height, *, x_title="number of samples n", **layout):
+    """Panels one above the other, with one x axis and a legend on top."""
+    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, subplot_titles=titles,
+                           vertical_spacing=0.25 / (len(titles) + 1))  # fmt: skip
+    figure.update_xaxes(title=x_title, row=len(titles), col=1)
+    return figure.update_layout(height=height, legend_y=1.04, **layout)
+
+
+def log_axis(*values, **more):
+    """A logarithmic axis with ticks at these values, in plain notation."""
+    return dict(type="log", tickvals=list(values), ticktext=[f"{value:g}" for value in values], **more)
+
+
+def band(figure, x, runs, color, name, *, row=None, errors=1, legend=True, log=False, **line):
+    """The mean over runs as a line, and a band of some standard errors about it.
+
+    Args:
+        figure: of plotly, or of :func:`stacked`.
+        x: where; runs: their values there, one row for each run.
+        row: of a stacked figure.
+        errors: half the width of the band, in standard errors.
+        legend: whether the line has an entry there.
+        log: whether the y axis is logarithmic: then means of 0 are left out, and the band ends at a fifth of the mean.
+        line: of plotly, such as ``dash="dot"``.
+
+    >>> figure = band(go.Figure(), [1, 2], [[1.0, 2.0], [3.0, 2.0]], "#2b8cc4", "means")
+    >>> figure.data[1].y.tolist(), figure.data[0].y
+    ([2.0, 2.0], (3.0, 2.0, 2.0, 1.0))
+    """
+    x, (mean, error) = np.asarray(x), mean_error(runs)
+    low, high = mean - errors * error, mean + errors * error
+    if log:
+        x, mean, low, high = (values[mean > 0] for values in (x, mean, np.maximum(low, mean / 5), high))
+    place = dict(row=row, col=1) if row else {}
+    figure.add_scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor=color, opacity=0.15,
+                       line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name, **place)
+    figure.add_scatter(x=x, y=mean, mode="lines", name=name, legendgroup=name, showlegend=legend,
+                       line=dict(color=color, width=2.5) | line, **place)
+    return figure
+
+
+def say(**values):
+    """Numbers for the prose: each glued under its name, underscores read as hyphens."""
+    from myst_nb import glue
+
+    for name, value in values.items():
+        plain = value.item() if hasattr(value, "item") else value
+        glue(name.replace("_", "-"), plain, display=False)

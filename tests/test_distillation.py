@@ -17,7 +17,7 @@ from kdlib import (
     label_smoothing_logit,
     split_threshold,
 )
-from kdlib.distillation import class_distillation_loss
+from kdlib.distillation import class_distillation_loss, targets
 
 z_t_s = st.floats(-1e3, 1e3)
 labels = st.sampled_from([0, 1])
@@ -248,3 +248,12 @@ def test_bad_input_names_the_rule_the_value_and_the_remedy(call, message):
 
 def test_results_are_float64():
     assert effective_logit(np.float32(1), 1, rho=0.5, T=1).dtype == jnp.float64
+
+
+def test_targets_are_effective_logits_less_the_start_and_signs_where_those_are_infinite():
+    z_t, y_g, rho = np.array([[-2.0], [0.5], [3.0]]), np.array([[1], [0], [1]]), np.array([1.0, 0.9, 0.0])
+    found = targets(z_t, y_g, rho=rho, T=5.0, z_0=np.full((3, 1), 0.25))
+    assert np.allclose(found[:, :2], effective_logit(z_t, y_g, rho=rho[:2], T=5.0) - 0.25, rtol=0, atol=LOGIT)
+    assert found[:, 2].tolist() == [1, -1, 1]
+    nearly = effective_logit(z_t, y_g, rho=np.full((3, 1), 1e-300), T=5.0)[:, 0]
+    assert np.allclose(nearly / abs(nearly).max(), found[:, 2], atol=0.01)
