@@ -143,6 +143,11 @@ def require_labels(y_g):
     require("y_g", y_g, "be 0 or 1", lambda y: (y == 0) | (y == 1), "encode the two classes as 0 and 1")
 
 
+def require_classes(y_g, K):
+    require("y_g", y_g, f"be classes from 0 to {K - 1}", lambda y: (y >= 0) & (y < K) & (y == np.floor(y)),
+            "number the classes from 0, in the order of the logits; subtract 1 from labels that begin with 1")
+
+
 def require_ratios(**ratios):
     for name, ratio in ratios.items():
         require(name, ratio, "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), "give a fraction, such as 0.9 for 90 %")

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jax.nn import log_sigmoid, log_softmax, sigmoid, softmax
-from jaxtyping import Array, ArrayLike, Float, Int
+from jax.nn import log_sigmoid, sigmoid
+from jaxtyping import Array, ArrayLike, Float
 
-from kdlib._checks import broadcast, require, require_labels, require_logits, require_ratios, require_temperature
+from kdlib._checks import broadcast, require_labels, require_logits, require_ratios, require_temperature
 
 
 def distillation_loss(
@@ -66,61 +66,6 @@ def distillation_loss(
 def _cross_entropy(p, z):
     """H(p, sigma(z)), with logarithms that do not overflow: 1 - sigma(z) = sigma(-z)."""
     return -p * log_sigmoid(z) - (1 - p) * log_sigmoid(-z)
-
-
-def class_distillation_loss(
-    z_s: Float[ArrayLike, "*n K"],
-    z_t: Float[ArrayLike, "*n K"],
-    y_g: Int[ArrayLike, "*n"],
-    *,
-    rho: Float[ArrayLike, ""],
-    T: Float[ArrayLike, ""],
-    mean: bool = True,
-) -> Float[Array, "*n"] | Float[Array, ""]:
-    r"""Distillation loss of K logits: Eq. 2 for more than two classes.
-
-    .. math:: \ell = \rho\, H\bigl(\pi(z_t/T), \pi(z_s/T)\bigr) + (1-\rho)\, H\bigl(e_{y_g}, \pi(z_s)\bigr),
-       \qquad H(p, q) = -\sum_k p_k \log q_k,
-
-    with :math:`\pi` the softmax. No factor :math:`T^2`, as in Eq. 2. For K = 2 it equals :func:`distillation_loss` of
-    the differences :math:`z_1 - z_0`.
-
-    Args:
-        z_s, z_t: student and teacher logits, finite, of one shape; classes run along the last axis.
-        y_g: ground-truth classes, from 0 to K - 1.
-        rho: soft ratio in [0, 1].
-        T: temperature, positive.
-        mean: average over the samples, or return one loss per sample.
-
-    Returns:
-        In the precision of ``z_s``.
-
-    Raises:
-        ValueError: an argument outside its domain, or shapes that do not belong together.
-
-    >>> float(class_distillation_loss([[0.0, 0.0]], [[0.0, 2.0]], [1], rho=0.5, T=1.0).round(6))
-    0.693147
-    """
-    require_logits(z_s=z_s, z_t=z_t)
-    require_ratios(rho=rho)
-    require_temperature(T)
-    if np.ndim(rho) or np.ndim(T):
-        raise ValueError(f"rho and T must be numbers, got shapes {np.shape(rho)} and {np.shape(T)}: "
-                         "map over several with jax.vmap")
-    z_s = jnp.asarray(z_s)
-    z_s = z_s if jnp.issubdtype(z_s.dtype, jnp.floating) else z_s.astype(float)
-    z_t, y_g = jnp.asarray(z_t, z_s.dtype), jnp.asarray(y_g)
-    if not z_s.ndim or z_s.shape != z_t.shape or y_g.shape != z_s.shape[:-1] or z_s.shape[-1] < 2:
-        raise ValueError(f"z_s and z_t must have shape (n, K) and y_g (n,), got {z_s.shape}, {z_t.shape} and "
-                         f"{y_g.shape}: give K >= 2 logits and one class for each sample")
-    K = z_s.shape[-1]
-    require("y_g", y_g, f"be classes from 0 to {K - 1}", lambda y: (y >= 0) & (y < K) & (y == np.floor(y)),
-            "number the classes in the order of the logits")
-    rho, T = (jnp.asarray(value, z_s.dtype) for value in (rho, T))
-    soft = -jnp.sum(softmax(z_t / T) * log_softmax(z_s / T), axis=-1)
-    hard = -jnp.take_along_axis(log_softmax(z_s), y_g.astype(int)[..., None], axis=-1)[..., 0]
-    loss = rho * soft + (1 - rho) * hard
-    return loss.mean() if mean else loss
 
 
 def effective_logit(

@@ -31,9 +31,10 @@ import optax
 from jaxtyping import Array, ArrayLike, Float
 
 from kdlib._checks import require, require_increasing, require_ratios, require_temperature, require_whole
+from kdlib.classes import class_distillation_loss
 from kdlib.classifiers import MLP, ResNet
 from kdlib.datasets import load
-from kdlib.distillation import class_distillation_loss, distillation_loss, effective_logit
+from kdlib.distillation import distillation_loss, effective_logit
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 from kdlib.teachers import train_kernel_teacher

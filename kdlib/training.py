@@ -145,7 +145,7 @@ def train(
         optimizer: of optax, or anything with ``init`` and ``update`` like these. Plain and momentum descent keep the
             weight change of a linear model in the span of the features, which Eq. 4 assumes; Adam does not.
         loss: the mean loss of a batch, a function of ``(z_s, z_t, y_g, rho=, T=)``; by default Eq. 2's, for two
-            classes. For K logits: :func:`~kdlib.distillation.class_distillation_loss`.
+            classes. For K logits: :func:`~kdlib.classes.class_distillation_loss`.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
         checkpoint: a file. It is written while training and on an interrupt; a later call with the
             same arguments, or with more steps or fewer records, continues from it and ends with the same numbers. It

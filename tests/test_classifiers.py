@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from kdlib.classes import class_distillation_loss
 from kdlib.classifiers import MLP, ResNet, convolve
-from kdlib.distillation import class_distillation_loss
 from kdlib.training import batches_by_seed, train
 
 KEY = jax.random.key(0)
