@@ -58,7 +58,7 @@ PLOTLY = """async ([x, curves]) => {
 def main():
     rho = np.linspace(0.05, 0.95, TICKS)
     z_t = np.linspace(-10, 10, 161)
-    curves = effective_logit(z_t, np.array([[0], [1]]), rho=rho[:, None, None], T=5.0)
+    curves = effective_logit(np.tile(z_t, (2, 1)), [[0], [1]], rho=rho[:, None, None], T=5.0)
     with launched() as browser:
         page = browser.new_page()
 

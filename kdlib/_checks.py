@@ -158,15 +158,39 @@ def require_temperature(T):
              "T = 1 leaves the logits as they are, T > 1 softens them")
 
 
-def broadcast(**named):
-    """The arguments as float64 arrays of one shape, scalars left as they are: they cost nothing."""
-    arrays = [jnp.asarray(value, float) for value in named.values()]
+def broadcast(*, of_samples=(), stretch=True, **named):
+    """The arguments as float64 arrays of one shape, scalars left as they are: they cost nothing.
+
+    Those named in `of_samples` belong to the same samples: with (n, 1) beside (n,) they would become all pairs. The
+    others may add axes to theirs if they may `stretch` them.
+    """
+    arrays = {name: _array(name, value) for name, value in named.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
     try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        shape = np.broadcast_shapes(*shapes.values())
     except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(named, arrays, strict=True))
+        shapes = _listed(shapes)
         raise ValueError(f"shapes must broadcast, got {shapes}: give one value per sample, or a scalar") from None
-    return [array if array.ndim == 0 else jnp.broadcast_to(array, shape) for array in arrays]
+    layouts = {name: shapes.pop(name) for name in of_samples}
+    together = np.broadcast_shapes(*layouts.values())
+    if layouts and together not in layouts.values():
+        raise ValueError(f"{', '.join(layouts)} must have one shape for the same samples, got {_listed(layouts)}, "
+                         f"which would pair all with all: add or drop an axis, as by {of_samples[-1]}[:, None]")
+    if not stretch and shape != together:
+        raise ValueError(f"{', '.join(shapes)} must be numbers, or one for each sample, got {_listed(shapes)} beside "
+                         f"samples of shape {together}: a mean over other axes has no meaning, take mean=False")
+    return [array if array.ndim == 0 else jnp.broadcast_to(array, shape) for array in arrays.values()]
+
+
+def _array(name, value):
+    try:
+        return jnp.asarray(value if isinstance(value, jax.Array) else numeric(name, value), float)
+    except jax.errors.TracerArrayConversionError:
+        return jnp.asarray(value, float)
+
+
+def _listed(named):
+    return ", ".join(f"{name} {value}" for name, value in named.items())
 
 
 def require_whole(name, values, remedy, largest=_LARGEST):
@@ -185,7 +209,7 @@ def require_increasing(name, values, remedy):
     if values.ndim != 1 or not values.size:
         raise ValueError(f"{name} must be a number or a list of some, got shape {values.shape}: {remedy}")
     if (np.diff(values) <= 0).any():
-        raise ValueError(f"{name} must increase, got {values.tolist()}: sort them and drop what is there twice")
+        raise ValueError(f"{name} must increase, got {shown(values.tolist())}: sort them and drop what is there twice")
     return values
 
 
@@ -200,5 +224,5 @@ def require_rows(**arrays):
     """Arrays with one row for each sample."""
     lengths = [len(values) for values in arrays.values()]
     if len(set(lengths)) > 1:
-        counts = ", ".join(f"{name} {n}" for name, n in zip(arrays, lengths, strict=True))
+        counts = _listed(dict(zip(arrays, lengths, strict=True)))
         raise ValueError(f"{', '.join(arrays)} must have one row for each sample, got {counts}: give as many of each")

@@ -40,16 +40,18 @@ def distillation_loss(
 
     Args:
         z_s, z_t: student and teacher logits, finite.
-        y_g: ground-truth labels, 0 or 1.
+        y_g: ground-truth labels, 0 or 1. Of the three, some may be numbers, or arrays with leading axes beyond the
+            others'; but (n, 1) beside (n,) would be all pairs, and is refused.
         rho: soft ratio in [0, 1]; 1 listens to the teacher alone, 0 to the labels alone.
         T: temperature, positive.
-        mean: average over the samples (Eq. 2's loss) or return one loss per sample.
+        mean: average over the samples (Eq. 2's loss) or return one loss per sample. A mean asks for one rho and one T,
+            or for one of each for every sample.
 
     Returns:
         The mean loss, or with ``mean=False`` an array of the arguments' broadcast shape.
 
     Raises:
-        ValueError: an argument outside its domain, or shapes that do not broadcast.
+        ValueError: an argument outside its domain, or shapes that do not broadcast or not belong to the same samples.
 
     >>> float(distillation_loss(0.0, 2.0, 1, rho=0.5, T=1.0).round(6))
     0.693147
@@ -58,14 +60,21 @@ def distillation_loss(
     require_labels(y_g)
     require_ratios(rho=rho)
     require_temperature(T)
-    z_s, z_t, y_g, rho, T = broadcast(z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
-    loss = rho * _cross_entropy(sigmoid(z_t / T), z_s / T) + (1 - rho) * _cross_entropy(y_g, z_s)
+    z_s, z_t, y_g, rho, T = broadcast(
+        of_samples=("z_s", "z_t", "y_g"), stretch=not mean, z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
+    soft, hard = _cross_entropy(sigmoid(z_t / T), z_s / T), _cross_entropy(y_g, z_s)
+    loss = _weighted(rho, soft) + _weighted(1 - rho, hard)
     return loss.mean() if mean else loss
 
 
 def _cross_entropy(p, z):
     """H(p, sigma(z)), with logarithms that do not overflow: 1 - sigma(z) = sigma(-z)."""
-    return -p * log_sigmoid(z) - (1 - p) * log_sigmoid(-z)
+    return -_weighted(p, log_sigmoid(z)) - _weighted(1 - p, log_sigmoid(-z))
+
+
+def _weighted(p, value):
+    """p times a value, which may be beyond float64: 0 times that is 0."""
+    return p * jnp.where((p == 0) & jnp.isinf(value), 0, value)
 
 
 def effective_logit(
@@ -84,8 +93,8 @@ def effective_logit(
 
     Args:
         z_t: teacher logits, finite.
-        y_g: ground-truth labels, 0 or 1.
-        rho: soft ratio in [0, 1].
+        y_g: ground-truth labels, 0 or 1, of the same samples: (n, 1) beside (n,) is refused.
+        rho: soft ratio in [0, 1]. For k ratios at once, ``z_t[:, None]`` and ``y_g[:, None]`` give a column for each.
         T: temperature, positive.
 
     Returns:
@@ -110,7 +119,7 @@ def effective_logit(
     require_labels(y_g)
     require_ratios(rho=rho)
     require_temperature(T)
-    z_t, y_g, rho, T = broadcast(z_t=z_t, y_g=y_g, rho=rho, T=T)
+    z_t, y_g, rho, T = broadcast(of_samples=("z_t", "y_g"), z_t=z_t, y_g=y_g, rho=rho, T=T)
     return _effective_logit(z_t, y_g, rho, T)
 
 
@@ -183,7 +192,7 @@ def correction_logit(
     require_logits(z_t=z_t)
     require_labels(y_g)
     require_temperature(T)
-    z_t, y_g, T = broadcast(z_t=z_t, y_g=y_g, T=T)
+    z_t, y_g, T = broadcast(of_samples=("z_t", "y_g"), z_t=z_t, y_g=y_g, T=T)
     # y - sigma(z_t) = flip * sigma(-flip * z_t); logs keep the ratio of tiny numbers exact.
     flip = 2 * y_g - 1
     log_size = 2 * jnp.log(T) + log_sigmoid(-flip * z_t) - log_sigmoid(z_t / T) - log_sigmoid(-z_t / T)

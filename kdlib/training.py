@@ -23,6 +23,7 @@ from tqdm import tqdm
 from kdlib._checks import (
     broadcast,
     require,
+    require_classes,
     require_increasing,
     require_labels,
     require_logits,
@@ -30,7 +31,8 @@ from kdlib._checks import (
     require_rows,
     require_temperature,
     require_vectors,
-    require_whole,
+    shown,
+    whole,
 )
 from kdlib.distillation import distillation_loss
 
@@ -58,7 +60,7 @@ def mini_batches(
     """Samples in batches of the given size, shuffled anew in each epoch; an incomplete last batch is left out."""
     samples = _samples(x, z_t, y_g)
     n = len(samples[0])
-    size = int(require_whole("size", size, "give at most the number of samples", n))
+    size = whole("size", size, most=n, remedy="give at most the number of samples")
 
     def batch(key, step):
         epoch, place = jnp.divmod(step, n // size)
@@ -76,7 +78,7 @@ def online_batches(draw: Callable[[Array], tuple[Array, Array, Array]]) -> Batch
     :math:`\Delta w_z` in this way.
 
     Args:
-        draw: maps a key to a batch ``x, z_t, y_g``; it is traced by JAX.
+        draw: maps a key to a batch ``x, z_t, y_g``; it is traced by JAX. :func:`train` checks what it draws first.
     """
     return lambda key, step: draw(jax.random.fold_in(key, step))
 
@@ -91,21 +93,27 @@ def batches_by_seed(
 
     Args:
         x, z_t: samples and teacher logits, one or K for each sample.
-        y_g: labels 0 or 1, or classes from 0 up; that none is beyond the logits is not checked here.
+        y_g: labels 0 or 1; beside K logits for each sample, classes from 0 to K - 1.
         size: samples of a batch.
 
     Raises:
         ValueError: arrays whose first two axes differ, no samples, or values outside their domain.
     """
-    arrays = x, z_t, y_g = tuple(map(jnp.asarray, (x, z_t, y_g)))
+    for name, values in (("x", x), ("z_t", z_t)):
+        require(name, values, "be finite", np.isfinite, "remove or repair those samples first")
+    arrays = x, z_t, y_g = tuple(jnp.asarray(values) for values in (x, z_t, y_g))
     shapes = [values.shape[:2] for values in arrays]
     if len(set(shapes)) > 1 or len(shapes[0]) < 2 or 0 in shapes[0]:
         raise ValueError(f"x, z_t, y_g must have the same first two axes, (seeds, n), got {shapes}: "
                          "give every seed as many samples")
-    for name, values in (("x", x), ("z_t", z_t)):
-        require(name, values, "be finite", np.isfinite, "remove or repair those samples first")
-    require("y_g", y_g, "be whole numbers from 0 up", lambda y: (y >= 0) & (y == np.floor(y)), "number the classes")
-    size, n = int(require_whole("size", size, "give the number of samples of a batch")), shapes[0][1]
+    if y_g.ndim != 2 or z_t.ndim not in (2, 3):
+        raise ValueError(f"y_g must have shape (seeds, n) and z_t that or (seeds, n, K), got {y_g.shape} and "
+                         f"{z_t.shape}: give one label for each sample")
+    if z_t.ndim == 3:
+        require_classes(y_g, z_t.shape[2])
+    else:
+        require_labels(y_g)
+    size, n = whole("size", size, remedy="give the number of samples of a batch"), shapes[0][1]
 
     def batch(x, z_t, y_g, key, step):
         chosen = jax.random.randint(jax.random.fold_in(key, step), (size,), 0, n)
@@ -173,11 +181,14 @@ def train(
     require_temperature(T)
     steps = require_increasing("steps", steps, "give step counts")
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise ValueError(f"optimizer must have init and update, as those of optax, got {optimizer!r}: "
+        raise ValueError(f"optimizer must have init and update, as those of optax, got {shown(optimizer)}: "
                          "write optax.sgd(0.5)")
     rho, T = broadcast(rho=rho, T=T)
+    if max(rho.ndim, T.ndim) > 1 or not (rho.size and T.size):
+        raise ValueError(f"rho and T must be numbers or vectors, got shapes {rho.shape} and {T.shape}: "
+                         "give one entry for each student")
     if not isinstance(key, jax.Array | np.ndarray):
-        raise ValueError(f"key must be a JAX key, got {key!r}: write jax.random.key(0)")
+        raise ValueError(f"key must be a JAX key, got {shown(key)}: write jax.random.key(0)")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)  # the last axis of an old-style key is no axis of seeds
     if key.ndim and any(jnp.shape(leaf)[:1] != key.shape for leaf in jax.tree.leaves(params)):
@@ -187,6 +198,8 @@ def train(
     batch = batch if isinstance(batch, Partial) else Partial(batch)  # a plain function has no arrays to map over
     if jax.tree.leaves(batch) and (not key.ndim or any(len(leaf) != len(key) for leaf in jax.tree.leaves(batch))):
         raise ValueError("a batch with arrays for each seed must come with as many keys: split one for all seeds")
+
+    _check_first(batch, key, loss, rho, T)
 
     def one(weights, state, key, batch, rho, T, start, stop):
         def objective(weights, x, z_t, y_g):
@@ -254,6 +267,19 @@ def train(
     return Trained(state[0], steps, jax.tree.map(lambda *parts: np.stack(parts), *records))
 
 
+def _check_first(batch, key, loss, rho, T):
+    """Raise what the loss would raise outside jit, where values are known, at the first batch of the first cell."""
+    if key.ndim:
+        batch, key = jax.tree.map(lambda leaf: leaf[0], batch), key[0]
+    drawn = jax.jit(batch)(key, 0)
+    if not isinstance(drawn, tuple | list) or len(drawn) != 3:
+        raise ValueError(f"batch must return x, z_t and y_g, got {shown(drawn)}: give the three as a tuple")
+    x, z_t, y_g = drawn
+    for leaf in jax.tree.leaves(x):
+        require("x", leaf, "be finite", np.isfinite, "repair what draws the samples")
+    loss(jnp.zeros_like(z_t), z_t, y_g, rho=rho.ravel()[0], T=T.ravel()[0])
+
+
 class _Checkpoint:
     """A training run on disk: its state, how far it is, and its records."""
 
@@ -279,7 +305,8 @@ class _Checkpoint:
         missing = np.setdiff1d(self.steps[self.steps < done], recorded)
         if missing.size or done > self.steps[-1]:
             raise ValueError(f"checkpoint must not be past the steps asked for, but {self.path} is at step {done}, "
-                             f"with records after {recorded.tolist()}: ask for those or for later steps, or delete it")
+                             f"with records after {shown(recorded.tolist())}: ask for those or for later steps, "
+                             "or delete it")
         restore = lambda name, like: jax.tree.unflatten(
             jax.tree.structure(like), [saved[f"{name}{i}"] for i in range(len(jax.tree.leaves(like)))]
         )

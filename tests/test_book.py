@@ -248,8 +248,8 @@ def test_every_module_is_in_the_reference():
 
 
 def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):
-    tables = re.findall(r'<table class="claims settings">.*?</table>', (HTML / "book/appendix_s4.html").read_text("utf-8"),
-                        re.DOTALL)
+    page = (HTML / "book/appendix_s4.html").read_text("utf-8")
+    tables = re.findall(r'<table class="claims settings">.*?</table>', page, re.DOTALL)
     for path in ROOT.glob("book/*.ipynb"):
         [cell] = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
         table = next(table for table in tables if f'href="{path.stem}.html"' in table)

@@ -221,6 +221,49 @@ def test_bad_input_names_the_rule_the_value_and_the_remedy(call, message):
         call()
 
 
+COLUMN, ROW = np.array([[1.0], [-2.0], [3.0]]), np.array([1.0, -2.0, 3.0])
+
+
+@pytest.mark.parametrize("call", [
+    lambda z, y: distillation_loss(z, ROW, y, rho=0.5, T=1), lambda z, y: distillation_loss(ROW, z, y, rho=0.5, T=1),
+    lambda z, y: distillation_loss(z, z, y, rho=0.5, T=1, mean=False),
+    lambda z, y: effective_logit(z, y, rho=0.5, T=1), lambda z, y: correction_logit(z, y, T=1),
+    lambda z, y: jax.jit(lambda z: effective_logit(z, y, rho=0.5, T=1))(z),
+])
+def test_a_column_beside_a_row_of_the_same_samples_is_refused(call):
+    """It would become all pairs, and a wrong mean."""
+    with pytest.raises(ValueError, match=r"must have one shape for the same samples, got .*, which would pair all"):
+        call(COLUMN, [1, 0, 1])
+
+
+def test_samples_may_share_what_others_repeat():
+    several = np.stack([ROW, ROW + 1])
+    loss = distillation_loss(several, ROW, [1, 0, 1], rho=0.5, T=1.0, mean=False)
+    assert loss.shape == (2, 3)
+    assert np.array_equal(loss[1], distillation_loss(ROW + 1, ROW, [1, 0, 1], rho=0.5, T=1.0, mean=False))
+    columns = effective_logit(COLUMN, [[1], [0], [1]], rho=[0.2, 0.9], T=1.0)
+    assert np.array_equal(columns[:, 1], effective_logit(ROW, [1, 0, 1], rho=0.9, T=1.0))
+
+
+def test_a_mean_over_several_rho_is_refused():
+    samples = COLUMN, COLUMN, [[1], [0], [1]]
+    with pytest.raises(ValueError, match=r"rho, T must be numbers, or one for each sample, got rho \(2,\), T \(\) bes"):
+        distillation_loss(*samples, rho=[0.2, 0.9], T=1.0)
+    assert distillation_loss(*samples, rho=[0.2, 0.9], T=1.0, mean=False).shape == (3, 2)
+    assert distillation_loss(ROW, ROW, [1, 0, 1], rho=[0.2, 0.9, 1.0], T=1.0).shape == ()
+
+
+@pytest.mark.parametrize("z_s, rho, expected", [(1e308, 0.5, 0), (-1e308, 0, 1e308), (-1e308, 0.5, np.inf)])
+def test_logits_that_overflow_at_a_low_temperature_do_not_give_nan(z_s, rho, expected):
+    assert float(distillation_loss(z_s, 1e308, 1, rho=rho, T=1e-3)) == expected
+
+
+def test_the_loss_has_a_slope_in_rho_at_both_ends():
+    loss = lambda rho: distillation_loss(1.0, -2.0, 1, rho=rho, T=2.0)
+    for rho in (0.0, 1.0):
+        assert float(jax.grad(loss)(rho)) == pytest.approx(float(loss(1.0) - loss(0.0)), rel=1e-12)
+
+
 def test_results_are_float64():
     assert effective_logit(np.float32(1), 1, rho=0.5, T=1).dtype == jnp.float64
 

@@ -209,10 +209,48 @@ def test_bad_training_arguments_are_refused():
         students(optimizer=optax.sgd)
     with pytest.raises(ValueError, match="shapes must broadcast"):
         students(T=jnp.ones(2))
+    with pytest.raises(ValueError, match=r"rho and T must be numbers or vectors, got shapes \(0,\) and \(\)"):
+        students(rho=[])
     with pytest.raises(ValueError, match="size must be a whole number from 1 to 6, got 7"):
         mini_batches(X, Z_T, Y_G, size=7)
     with pytest.raises(ValueError, match="must have one row for each sample, got x 6, z_t 6, y_g 5"):
         full_batch(X, Z_T, Y_G[:5])
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(y_g=lambda y, z: y + 1), "y_g must be 0 or 1, got 2 .*: encode the two classes"),
+    (dict(y_g=lambda y, z: y[..., None]), r"y_g must have shape \(seeds, n\) .*, got \(1, 6, 1\) and \(1, 6\)"),
+    (dict(z_t=lambda y, z: jnp.stack([z, -z, 0 * z], axis=-1), y_g=lambda y, z: y + 2),
+     "y_g must be classes from 0 to 2, got 3 .*: number the classes in the order of the logits"),
+    (dict(size=2.5), "size must be a whole number from 1 up, got 2.5"),
+    (dict(size="4"), "size must be a whole number from 1 up, got '4': write it without quotes"),
+])
+def test_labels_of_all_seeds_are_checked_where_they_are_given(change, message):
+    """Inside a traced step nothing could tell."""
+    arrays = {name: change.get(name, lambda y, z, own=own: own)(Y_G[None], Z_T[None])
+              for name, own in (("z_t", Z_T[None]), ("y_g", Y_G[None]))}
+    with pytest.raises(ValueError, match=message):
+        batches_by_seed(X[None], **arrays, size=change.get("size", 4))
+
+
+@pytest.mark.parametrize("x, y_g, message", [
+    (X, 2 * Y_G - 1, "y_g must be 0 or 1, got -1"), (X, Y_G + 1, "y_g must be 0 or 1, got 2"),
+    (X, Y_G[:, None], r"z_s, z_t, y_g must have one shape for the same samples, .* y_g \(6, 1\), which would pair all"),
+    (X * jnp.nan, Y_G, "x must be finite, got nan .*: repair what draws the samples"),
+])
+@pytest.mark.parametrize("kind", ["drawn", "by hand", "for seeds"])
+def test_what_is_drawn_is_checked_before_the_first_step(x, y_g, message, kind):
+    draw = lambda key, step: (x, Z_T, y_g)
+    batch, key, weights = online_batches(lambda key: draw(key, 0)) if kind == "drawn" else draw, KEY, jnp.zeros(2)
+    if kind == "for seeds":
+        key, weights = jax.random.split(KEY, 2), jnp.zeros((2, 2))
+    with pytest.raises(ValueError, match=message):
+        train(lambda w, x: x @ w, weights, batch, rho=[0.5, 0.6], T=1.0, steps=1, key=key, optimizer=optax.sgd(0.1))
+
+
+def test_a_batch_is_three_arrays():
+    with pytest.raises(ValueError, match=r"batch must return x, z_t and y_g, got .*: give the three as a tuple"):
+        students(batch=lambda key, step: (X, Z_T))
 
 
 # --- Tasks --------------------------------------------------------------------------------------
