@@ -39,7 +39,7 @@ class Tiled:
         some = sample_rows(N)
         rows, columns = kernel_values(kernel, x[some], x, "x"), kernel_values(kernel, x, x[some], "x")
         diagonal = kernel_diagonal(kernel, x, "x")
-        require_symmetric(rows, columns, diagonal)
+        require_symmetric(rows, columns, diagonal, rounding_unit(rows))
         gram = self._gram(jitter)
         try:
             self._factor, pivots = _factorise(gram)

@@ -1,12 +1,16 @@
-"""What every engine of `NestedStudents` asks of a kernel: values of the right shape, of independent samples."""
+"""What students and teachers ask of a kernel: values of the right shape, symmetric, of independent samples."""
 
 import numpy as np
+from scipy.linalg import LinAlgError, cholesky, eigvalsh
 
 from kdlib._checks import require
 
 
 def kernel_values(kernel, x, others, name):
     """The kernel between samples and the others so named."""
+    if not callable(kernel):
+        remedy = "pass its method ntk" if hasattr(kernel, "ntk") else "pass one, such as network.ntk"
+        raise ValueError(f"kernel must be a function k(x1, x2), got a {type(kernel).__name__}: {remedy}")
     values = np.asarray(kernel(x, others))
     if values.shape != (len(x), len(others)):
         raise ValueError(f"kernel(x, {name}) must have shape {(len(x), len(others))}, got {values.shape}: "
@@ -25,10 +29,39 @@ def sample_rows(N):
     return np.linspace(0, N - 1, min(N, 8)).astype(int)
 
 
-def require_symmetric(rows, columns, diagonal):
+def require_symmetric(rows, columns, diagonal, eps):
+    """To 1e-8 of the largest entry, or what a kernel of lower precision can keep."""
     asymmetry = np.abs(rows - columns.T).max() / max(np.abs(diagonal).max(), 1e-300)
-    require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < 1e-8,
-            "that is its relative asymmetry; use another kernel")
+    require("kernel(x, x)", asymmetry, "be symmetric", lambda a: a < _slack(eps),
+            "that is its relative asymmetry; average it with its transpose if it is rounding, or use another kernel")
+
+
+def _slack(eps):
+    """The error that an entry may have, relative to the largest: kernels by other ways are that far from exact."""
+    return max(1e-8, 100 * eps)
+
+
+def semidefinite_gram(kernel, x):
+    """A kernel's matrix, in float64 and symmetric to the last bit; positive semidefinite up to rounding."""
+    values = kernel_values(kernel, x, x, "x")
+    eps = rounding_unit(values)
+    gram = np.asarray(values, float)
+    diagonal = gram.diagonal()
+    if not (diagonal >= 0).all() or not diagonal.any():
+        i = int(diagonal.argmin())
+        raise ValueError(f"kernel(x, x) must be positive on the diagonal, got {diagonal[i]:g} at sample {i}: "
+                         "use a positive definite kernel")
+    require_symmetric(gram, gram, diagonal, eps)
+    gram = (gram + gram.T) / 2
+    shifted = gram.copy()
+    shifted[np.diag_indices(len(x))] += _slack(eps) * len(x) * diagonal.max()  # eigenvalues err by no more
+    try:
+        cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        least = eigvalsh(gram, subset_by_index=[0, 0], check_finite=False)[0]
+        raise ValueError(f"kernel(x, x) must be positive semidefinite, got an eigenvalue of {least:.3g}: "
+                         "this kernel is not positive definite, use another") from None
+    return gram
 
 
 def require_independent(pivots, diagonal, eps, column):

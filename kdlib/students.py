@@ -273,7 +273,7 @@ class _InMemory:
         # A copy: the factorisation overwrites it, and the kernel may keep its own.
         gram = np.array(gram, float, order="C")
         some = sample_rows(N)
-        require_symmetric(gram[some], gram[:, some], gram.diagonal())
+        require_symmetric(gram[some], gram[:, some], gram.diagonal(), eps)
         gram[np.diag_indices(N)] += jitter
         diagonal = gram.diagonal().copy()
         # A symmetric C-ordered array is its own transpose in Fortran's order, which LAPACK takes in place.

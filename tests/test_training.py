@@ -1,4 +1,4 @@
-"""Training, tasks and teachers: exact small cases, and that no interrupt costs anything."""
+"""Training and tasks: exact small cases, and that no interrupt costs anything."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,7 @@ import optax
 import pytest
 
 from kdlib import effective_logit, fully_connected
-from kdlib.tasks import GaussianMixture, flip_signs, labels, random_mixture, sample_inputs
-from kdlib.teachers import train_kernel_teacher, train_network_teacher
+from kdlib.tasks import flip_signs, random_mixture, sample_inputs
 from kdlib.training import batches_by_seed, full_batch, mini_batches, online_batches, train
 
 KEY = jax.random.key(0)
@@ -292,70 +291,3 @@ def test_flips_come_at_their_rate():
     assert np.array_equal(flip_signs(KEY, z, p_flip=0), z) and np.array_equal(flip_signs(KEY, z, p_flip=1), -z)
     with pytest.raises(ValueError, match=r"p_flip must lie in \[0, 1\], got 1.2"):
         flip_signs(KEY, z, p_flip=1.2)
-
-
-# --- Teachers -----------------------------------------------------------------------------------
-
-
-def test_kernel_teacher_is_descent_in_function_space():
-    x, y = np.asarray(sample_inputs(KEY, 20, 2)), np.asarray(labels(X[:, 0]))
-    y = np.resize(y, 20)
-    teacher = train_kernel_teacher(x, y, network.ntk, epochs=[1, 2, 50], learning_rate=0.3)
-    gram, z, along = network.ntk(x), np.zeros(20), []
-    for _ in range(50):
-        z = z - 0.3 / 20 * gram @ (1 / (1 + np.exp(-z)) - y)
-        along.append(z)
-    assert np.allclose(teacher.logits(x), [along[0], along[1], along[49]], rtol=1e-10, atol=1e-12)
-    exact = np.sqrt(np.einsum("ei,ij,ej->e", teacher.coefficients, gram, teacher.coefficients))
-    assert np.allclose(teacher.weight_norms, exact, rtol=1e-12)
-    one_pass = train_kernel_teacher(x, y, network.ntk, epochs=[50], learning_rate=0.3)
-    assert np.allclose(one_pass.coefficients[0], teacher.coefficients[2], rtol=1e-12)
-
-
-def test_a_wide_network_and_the_kernel_make_the_same_teacher():
-    """Of a linearised network with its own kernel, to rounding: both follow one gradient flow."""
-    wide = fully_connected(1, width=64)
-    params = wide.init(KEY, 2)
-    y = labels(X[:, 0])
-    linear = wide.linearize(params)
-    without_start = lambda w, x: linear(w, x) - wide.apply(params, x)
-    done = train(without_start, params, full_batch(X, jnp.zeros(6), y), rho=0.0, T=1.0, steps=[10, 40], key=KEY,
-                 optimizer=optax.sgd(0.5), record=lambda w: without_start(w, X))
-    kernel = lambda a, b: wide.empirical_ntk(params, jnp.asarray(a), jnp.asarray(b))
-    teacher = train_kernel_teacher(X, y, kernel, epochs=[10, 40], learning_rate=0.5)
-    assert np.allclose(teacher.logits(X), done.records, rtol=1e-9, atol=1e-9)
-
-
-def test_the_default_learning_rate_descends():
-    x = np.asarray(sample_inputs(KEY, 50, 2))
-    y = np.asarray(labels(x[:, 0] + x[:, 1] ** 2 - 0.5))
-    z = train_kernel_teacher(x, y, network.ntk, epochs=range(1, 60)).logits(x)
-    loss = np.mean(np.logaddexp(0, z) - y * np.asarray(z), axis=1)
-    assert (np.diff(loss) < 0).all()
-
-
-@pytest.mark.parametrize("batch_size", [None, 2])
-def test_network_teacher_learns_and_keeps_its_epochs(batch_size):
-    y = labels(X[:, 0])
-    teacher = train_network_teacher(KEY, X, y, network, epochs=[1, 300], optimizer=optax.adam(0.02),
-                                    batch_size=batch_size)
-    early, late = teacher.logits(X)
-    assert ((late > 0) == (y == 1)).all()
-    assert jnp.abs(late).mean() > 2 * jnp.abs(early).mean()
-
-
-def test_kernel_teachers_answer_under_jit():
-    """Online batches are labelled by a teacher inside a traced step."""
-    x = np.asarray(sample_inputs(KEY, 10, 2))
-    teacher = train_kernel_teacher(x, labels(x[:, 0]), network.ntk, epochs=[5])
-    assert np.allclose(jax.jit(teacher.logits)(X), teacher.logits(X), rtol=1e-12)
-
-
-def test_bad_teachers_are_refused():
-    with pytest.raises(ValueError, match="y_g must be 0 or 1, got 2"):
-        train_kernel_teacher(X, [2] * 6, network.ntk, epochs=[1])
-    with pytest.raises(ValueError, match=r"epochs must increase, got \[4, 2\]"):
-        train_kernel_teacher(X, Y_G, network.ntk, epochs=[4, 2])
-    with pytest.raises(ValueError, match="got x 6, y_g 5"):
-        train_kernel_teacher(X, Y_G[:5], network.ntk, epochs=[1])
-    assert isinstance(GaussianMixture(jnp.ones(1), jnp.zeros((1, 2)), jnp.ones(1))(X), jax.Array)

@@ -10,3 +10,5 @@ ENGINES = 1e-12  # nested students in Dask's blocks against those in memory, rel
 INTERPOLATION = 1e-9  # a student's logits at its own samples against the targets
 TRACE = 1e-7  # expected norms against explicit inverses, relative: these lose what the kernel's condition costs, twice
 SLOPE = 1e-9  # slopes of norms that are powers of n, absolute
+TEACHER = 0.01  # a kernel teacher's logits beyond epoch 64 against plain descent, absolute
+DESCENT = 1e-9  # the same up to epoch 64, absolute
