@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotrf
 
-from kdlib._checks import require, require_whole
+from kdlib._checks import require, require_increasing, require_whole
 from kdlib.statistics import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
@@ -55,6 +55,7 @@ def data_inefficiency(
     norms: Float[ArrayLike, "runs N ..."],
     sizes: Sequence[int] | None = None,
     *,
+    at: Sequence[int] | None = None,
     window: float | None = 1.35,
     expectation: str = "inside",
 ) -> Inefficiency:
@@ -75,20 +76,25 @@ def data_inefficiency(
 
     Args:
         norms: weight norms, positive, one row for each run; further axes are further tasks on the same samples.
-        sizes: at which n; by default all for which the window lies within 1 ... N.
+        sizes: at which n; by default all for which there are norms at both ends of the window.
+        at: the numbers of samples that the norms belong to; by default 1, 2, ..., N. Only the ends of the windows
+            matter, and :func:`window_ends` lists them: that is all one has to keep of a run.
         window: how far to reach on both sides, as a factor above 1; None for Eq. 10 itself.
         expectation: ``"inside"`` the logarithm, as in Eq. 10, or ``"outside"``, :math:`E \ln \|\Delta\hat w_n\|_2`,
             the growth of a typical run. They differ where few runs dominate the mean.
 
     Raises:
-        ValueError: fewer than two runs, a norm that is not positive at a size that counts, a size whose
-            window leaves 1 ... N, or no size at all.
+        ValueError: fewer than two runs, a norm that is not positive at a size that counts, a size without
+            norms at both ends of its window, or no size at all.
 
     >>> n = np.arange(1, 101)
     >>> norms = np.array([2.0, 3.0])[:, None] * n**0.75
     >>> inefficiency = data_inefficiency(norms, [10, 50])
     >>> print(inefficiency.values.round(6), inefficiency.errors.round(6))
     [0.75 0.75] [0. 0.]
+    >>> ends = window_ends([10, 50])
+    >>> data_inefficiency(norms[:, ends - 1], [10, 50], at=ends).values.round(6)
+    array([0.75, 0.75])
     """
     norms = np.asarray(norms, float)
     if norms.ndim < 2 or len(norms) < 2:
@@ -96,12 +102,12 @@ def data_inefficiency(
                          "one run alone has no standard error")
     if expectation not in ("inside", "outside"):
         raise ValueError(f"expectation must be inside or outside, got {expectation!r}: Eq. 10 has it inside")
-    if window is not None:
-        if np.ndim(window):
-            raise ValueError(f"window must be one number, got shape {np.shape(window)}: call once for each")
-        require("window", window, "lie in (1, inf)", lambda v: (v > 1) & (v < np.inf), "or give None for Eq. 10 itself")
-    sizes, low, high = _windows(sizes, window, norms.shape[1])
-    ends = norms[:, np.stack([low, high]) - 1]
+    _require_window(window)
+    at = _places(at, norms.shape[1])
+    sizes = _all_sizes(window, at) if sizes is None else _sizes(sizes)
+    low, high = _ends(sizes, window)
+    _require_ends(sizes, low, high, at)
+    ends = norms[:, np.searchsorted(at, [low, high])]
     require("norms", ends, "be positive and finite", lambda v: (v > 0) & (v < np.inf),
             "where a task's targets are zero it has no inefficiency")
     length = (np.log(high / low) if window is not None else 1 / sizes).reshape(-1, *[1] * (norms.ndim - 2))
@@ -111,30 +117,82 @@ def data_inefficiency(
     return Inefficiency(sizes, *with_replicates(lambda means: slope(*means), np.log(ends)))
 
 
-def _windows(sizes, window, N):
-    """Sizes, and the lowest and highest size that each of them looks at."""
-    def ends(n):
-        return (n, n + 1) if window is None else (np.floor(n / window).astype(int), np.ceil(n * window).astype(int))
+def window_ends(sizes: Sequence[int], *, window: float | None = 1.35) -> np.ndarray:
+    r"""The numbers of samples at which :func:`data_inefficiency` needs norms, for I(n) at these sizes.
 
-    if sizes is None:
-        sizes = np.arange(1, N + 1)
-        low, high = ends(sizes)
-        sizes = sizes[(low >= 1) & (high <= N)]
-        if not sizes.size:
-            raise ValueError(f"norms must be of students enough for one window, got N = {N}: draw more samples, or "
-                             "narrow the window")
-    else:
-        sizes = np.atleast_1d(require_whole("sizes", sizes, "give numbers of samples"))
-        if sizes.ndim != 1 or not sizes.size:
-            raise ValueError(f"sizes must be a number or a list of some, got shape {sizes.shape}: flatten it, or leave "
-                             "it out for all")
-    low, high = ends(sizes)
-    outside = (low < 1) | (high > N)
+    They are a = floor(n / v) and b = ceil(n v) for each n and the window v, or n and n + 1 without one; sorted, each
+    of them once.
+
+    Raises:
+        ValueError: sizes that are no whole numbers from 1 up, or whose window begins below 1.
+
+    >>> window_ends([10, 100])
+    array([  7,  14,  74, 135])
+    """
+    _require_window(window)
+    sizes = _sizes(sizes)
+    low, high = _ends(sizes, window)
+    if (low < 1).any():
+        n = sizes[(low < 1).argmax()]
+        raise ValueError(f"sizes must leave room for their window from 1 up, but that of {n} begins at 0: leave it "
+                         "out, or narrow the window")
+    return np.unique([low, high])
+
+
+def _require_window(window):
+    if window is None:
+        return
+    if np.ndim(window):
+        raise ValueError(f"window must be one number, got shape {np.shape(window)}: call once for each")
+    require("window", window, "lie in (1, inf)", lambda v: (v > 1) & (v < np.inf), "or give None for Eq. 10 itself")
+
+
+def _places(at, N):
+    """The numbers of samples that N norms belong to."""
+    if at is None:
+        return np.arange(1, N + 1)
+    at = require_increasing("at", at, "give the numbers of samples that the norms belong to")
+    if len(at) != N:
+        raise ValueError(f"at must have one number of samples for each of {N} norms, got {len(at)}: "
+                         "take the norms at these numbers")
+    return at
+
+
+def _sizes(sizes):
+    sizes = np.atleast_1d(require_whole("sizes", sizes, "give numbers of samples"))
+    if sizes.ndim != 1 or not sizes.size:
+        raise ValueError(f"sizes must be a number or a list of some, got shape {sizes.shape}: flatten it, or leave "
+                         "it out for all")
+    return sizes
+
+
+def _all_sizes(window, at):
+    """All sizes with norms at both ends of their window."""
+    sizes = np.arange(1, at[-1] + 1)
+    low, high = _ends(sizes, window)
+    sizes = sizes[np.isin(low, at) & np.isin(high, at)]
+    if not sizes.size:
+        raise ValueError(f"norms must be of students enough for one window, got N = {at[-1]}: draw more samples, or "
+                         "narrow the window")
+    return sizes
+
+
+def _ends(n, window):
+    """The lowest and the highest number of samples that a window looks at."""
+    return (n, n + 1) if window is None else (np.floor(n / window).astype(int), np.ceil(n * window).astype(int))
+
+
+def _require_ends(sizes, low, high, at):
+    outside = (low < 1) | (high > at[-1])
     if outside.any():
         i = outside.argmax()
-        raise ValueError(f"sizes must leave room for their window in 1..{N}, but {sizes[i]} reaches from {low[i]} to "
-                         f"{high[i]}: draw more samples, or narrow the window")
-    return sizes, low, high
+        raise ValueError(f"sizes must leave room for their window in 1..{at[-1]}, but {sizes[i]} reaches from {low[i]} "
+                         f"to {high[i]}: draw more samples, or narrow the window")
+    missing = ~(np.isin(low, at) & np.isin(high, at))
+    if missing.any():
+        i = missing.argmax()
+        raise ValueError(f"sizes must have norms at both ends of their window, but {sizes[i]} reaches from {low[i]} to "
+                         f"{high[i]}, and at lacks one of these: keep norms at window_ends(sizes)")
 
 
 def expected_norms(

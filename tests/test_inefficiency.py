@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tolerances import ROUNDING, SLOPE, TRACE
 
 from kdlib import NestedStudents, data_inefficiency, effective_logit, fully_connected
-from kdlib.inefficiency import expected_norms
+from kdlib.inefficiency import expected_norms, window_ends
 from kdlib.tasks import flip_signs, sample_inputs
 
 network = fully_connected(3, width=1)
@@ -74,6 +74,24 @@ def test_tasks_on_further_axes_are_those_alone():
         alone = data_inefficiency(norms[:, :, k], [10, 50])
         assert np.array_equal(together.values[:, k], alone.values)
         assert np.array_equal(together.errors[:, k], alone.errors)
+
+
+@pytest.mark.parametrize("window", [None, 1.2, 1.35, 3.0])
+@pytest.mark.parametrize("expectation", ["inside", "outside"])
+def test_the_ends_of_the_windows_are_all_that_counts(window, expectation):
+    norms = np.random.default_rng(6).uniform(1, 2, (4, N, 2))
+    sizes, settings = [50, 5, 20], dict(window=window, expectation=expectation)
+    ends = window_ends(sizes, window=window)
+    of_all = data_inefficiency(norms, sizes, **settings)
+    of_ends = data_inefficiency(norms[:, ends - 1], sizes, at=ends, **settings)
+    assert np.array_equal(of_all.values, of_ends.values) and np.array_equal(of_all.replicates, of_ends.replicates)
+    assert set(sizes) <= set(data_inefficiency(norms[:, ends - 1], at=ends, **settings).sizes)
+
+
+def test_the_ends_of_some_windows():
+    """Of 20 samples and 30: windows that overlap, and neighbours that share an end."""
+    assert window_ends([30, 20], window=1.5).tolist() == [13, 20, 30, 45]
+    assert window_ends(3, window=None).tolist() == [3, 4]
 
 
 # --- Errors -------------------------------------------------------------------------------------
@@ -205,10 +223,25 @@ def test_the_sign_is_the_limit_of_hard_labels():
     (np.ones((2, N)), {"sizes": []}, r"sizes must be a number or a list of some, got shape \(0,\)"),
     (np.ones((2, N)), {"window": [1.2, 1.5]}, r"window must be one number, got shape \(2,\): call once for each"),
     (np.ones((2, 2)), {}, "norms must be of students enough for one window, got N = 2: draw more samples"),
+    (np.ones((2, 2)), {"at": [7, 15]}, "norms must be of students enough for one window, got N = 15"),
+    (np.ones((2, 3)), {"at": [7, 14]}, "at must have one number of samples for each of 3 norms, got 2"),
+    (np.ones((2, 2)), {"at": [14, 7]}, r"at must increase, got \[14, 7\]"),
+    (np.ones((2, 3)), {"at": [7, 13, 200], "sizes": 10}, "sizes must have norms at both ends of their window, but 10 "
+                                                         "reaches from 7 to 14, and at lacks one of these: keep norms"),
 ])
 def test_bad_norms_and_settings_are_refused(norms, settings, message):
     with pytest.raises(ValueError, match=message):
         data_inefficiency(norms, **settings)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"sizes": [10, 1]}, "sizes must leave room for their window from 1 up, but that of 1 begins at 0: leave it out"),
+    ({"sizes": [0]}, "sizes must be whole numbers from 1 up, got 0"),
+    ({"sizes": [10], "window": 0.5}, r"window must lie in \(1, inf\), got 0.5"),
+])
+def test_windows_without_room_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        window_ends(**arguments)
 
 
 @pytest.mark.parametrize("arguments, message", [
