@@ -38,8 +38,8 @@ REFUSED = {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
         "rho_s must lie in (0, 1), got 0": {"rho_s": 0},
-        "seeds must be at least 2, got 1": {"seeds": 1},
-        "max_width must be at least 128, got 64": {"max_width": 64},
+        "seeds must be a whole number from 2 up, got 1": {"seeds": 1},
+        "max_width must be a whole number from 128 up, got 64": {"max_width": 64},
         "depth must be a whole number from 1 up, got 0": {"depth": 0},
     },
     "03_transfer_risk": {

@@ -1,4 +1,5 @@
-"""Chapter 2: how far trained networks of finite width are from their linearisation, and how far training moves kernels."""
+"""Chapter 2: how far trained networks of finite width are from their linearisation, and how far training moves kernels.
+"""
 
 from dataclasses import dataclass
 from functools import cache
