@@ -110,6 +110,15 @@ def test_an_interrupted_run_goes_on_where_it_was(stored, monkeypatch):
     assert str(EXPERIMENT.results(Small(3), folder=stored)).endswith("the same")
 
 
+def test_cases_may_have_different_numbers_of_repetitions(stored, monkeypatch):
+    monkeypatch.setitem(EXPERIMENT.__dict__, "repetitions", {"few": 4, "many": 2})
+    assert not command.out_of_date(EXPERIMENT, stored)
+    assert len(EXPERIMENT.results(Small(50), folder=stored).runs.mean) == 2
+    assert len(EXPERIMENT.results(Small(4), folder=stored).runs.mean) == 4
+    monkeypatch.setitem(EXPERIMENT.__dict__, "repetitions", {"few": 5, "many": 4})
+    assert command.out_of_date(EXPERIMENT, stored) == ["few"]
+
+
 def test_an_unknown_experiment_is_refused(stored, capsys):
     with pytest.raises(SystemExit):
         command.main(["letters"])

@@ -37,7 +37,7 @@ def out_of_date(experiment, folder=FOLDER):
     """The cases without results of today's source, setting and number of repetitions."""
     def missing(case, setting):
         stored = experiment.stored(setting, folder)
-        return stored is None or not stored.fresh or not stored.holds(setting, 0, experiment.repetitions)
+        return stored is None or not stored.fresh or not stored.holds(setting, 0, experiment.count(case))
 
     return [case for case, setting in experiment.cases.items() if missing(case, setting)]
 
@@ -45,10 +45,11 @@ def out_of_date(experiment, folder=FOLDER):
 def compute(experiment, case, folder, client=None):
     """Compute a case, from the repetitions that an earlier run has left, and store it."""
     setting = experiment.cases[case]
+    repetitions = experiment.count(case)
     parts = PARTS / f"{experiment.name}.{case}.{experiment.digest}"
     parts.mkdir(parents=True, exist_ok=True)
     path = lambda i: parts / f"{i}.npz"
-    missing = [i for i in range(experiment.repetitions) if not path(i).exists()]
+    missing = [i for i in range(repetitions) if not path(i).exists()]
     clock = time.monotonic()
 
     def keep(place, run):
@@ -59,10 +60,10 @@ def compute(experiment, case, folder, client=None):
 
     if missing:
         experiment.compute(setting, missing, client=client, keep=keep)
-    runs, seconds = zip(*(_part(experiment, path(i)) for i in range(experiment.repetitions)), strict=True)
+    runs, seconds = zip(*(_part(experiment, path(i)) for i in range(repetitions)), strict=True)
     save(experiment.path(case, folder), experiment.stack(runs), {
         "command": f"python -m kdlib.experiments {experiment.name}", "setting": as_json(setting), "seed": 0,
-        "repetitions": experiment.repetitions, "date": date.today().isoformat(), "seconds": round(sum(seconds), 1),
+        "repetitions": repetitions, "date": date.today().isoformat(), "seconds": round(sum(seconds), 1),
         "digest": experiment.digest, "versions": _versions(),
     })
     shutil.rmtree(parts)
@@ -111,7 +112,7 @@ def main(arguments=None):
                 print("is out of date")
                 continue
             usable = chosen.confirm and experiment.stored(experiment.cases[case], chosen.into)
-            if usable and usable.holds(experiment.cases[case], 0, experiment.repetitions):
+            if usable and usable.holds(experiment.cases[case], 0, experiment.count(case)):
                 different = confirm(experiment, case, chosen.into, range(chosen.confirm), chosen.scheduler)
                 print("is confirmed" if not different else f"has changed: {different}", flush=True)
                 if not different:

@@ -66,7 +66,7 @@ class Experiment:
         repetition: ``repetition(key, setting)``, which returns a run.
         run: the dataclass of runs.
         cases: the settings whose results are stored, by a short name.
-        repetitions: how many are stored of each.
+        repetitions: how many are stored: of each case, or a number for each of them.
         salt: a whole number made of a setting; settings with different ones draw independently.
     """
 
@@ -74,7 +74,7 @@ class Experiment:
     repetition: Callable
     run: type
     cases: Mapping[str, Setting]
-    repetitions: int
+    repetitions: int | Mapping[str, int]
     salt: Callable[[Setting], int] = lambda setting: 0
 
     def results(self, setting, *, repetitions=None, seed=0, client=None, replay=1, folder=FOLDER):
@@ -91,7 +91,9 @@ class Experiment:
         Raises:
             ReplayDiffers: what is computed again is not what is stored, although the source has not changed.
         """
-        repetitions = self.repetitions if repetitions is None else repetitions
+        case = self.case(setting)
+        if repetitions is None:
+            repetitions = self.count(case)
         stored = self.stored(setting, folder)
         if stored is None or not stored.holds(setting, seed, repetitions):
             return Results(self.compute(setting, range(repetitions), seed=seed, client=client),
@@ -109,10 +111,20 @@ class Experiment:
 
     def stored(self, setting, folder=FOLDER):
         """What is stored for a setting, or None."""
-        case = next((case for case, known in self.cases.items() if known == setting), None)
+        case = self.case(setting)
         if case is None or not (path := self.path(case, folder)).exists():
             return None
         return Stored(self, path)
+
+    def case(self, setting):
+        """The name of the case that has this setting, or None."""
+        return next((case for case, known in self.cases.items() if known == setting), None)
+
+    def count(self, case):
+        """How many repetitions are stored of a case; for None, of the case with the most."""
+        if isinstance(self.repetitions, int):
+            return self.repetitions
+        return self.repetitions.get(case, max(self.repetitions.values()))
 
     def path(self, case, folder=FOLDER):
         """The file of a case."""
@@ -157,7 +169,10 @@ class Experiment:
         same = lambda known: sum(a == b for a, b in zip(asdict(known).items(), asdict(setting).items(), strict=True))
         paths = (self.path(case) for case in sorted(self.cases, key=lambda case: -same(self.cases[case])))
         path = next((path for path in paths if path.exists()), None)
-        return path and Stored(self, path).provenance["seconds"] / self.repetitions
+        if path is None:
+            return None
+        provenance = Stored(self, path).provenance
+        return provenance["seconds"] / provenance["repetitions"]
 
     def _repr_html_(self):
         rows = "".join(f"<tr><th scope='row'><code>{each.name}</code></th><td>{escape(each.metadata['what'])}</td>"

@@ -127,5 +127,7 @@ def relative(difference, size):
     return float(np.linalg.norm(difference) / np.linalg.norm(size))
 
 
-WIDTHS = Experiment("problem_setup", repetition, WidthRun,
-                    {f"width{width}": WidthSetting(width) for width in (64, 128, 256, 512, 1024)}, 20)
+# A run takes minutes at the largest width.
+COUNTS = {64: 20, 128: 20, 256: 20, 512: 20, 1024: 6}
+WIDTHS = Experiment("problem_setup", repetition, WidthRun, {f"width{width}": WidthSetting(width) for width in COUNTS},
+                    {f"width{width}": count for width, count in COUNTS.items()})
