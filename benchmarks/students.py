@@ -23,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotrf
 
 from kdlib import NestedStudents, fully_connected
-from kdlib.networks import _stax, nt
+from kdlib.networks import neural_tangents
 
 network = fully_connected(3, width=1)
 REPEATS = 7
@@ -76,7 +76,9 @@ def against_neural_tangents(N):
     x, z, x_test = data(N)
     sizes = np.linspace(N // 20, N, 20, dtype=int)
     gram, cross = jnp.asarray(network.ntk(x)), jnp.asarray(network.ntk(x_test, x))
-    kernel = jax.jit(_stax(network)[2], static_argnames="get")
+    nt = neural_tangents()
+    hidden = [nt.stax.serial(nt.stax.Dense(1, b_std=1), nt.stax.Relu()) for _ in range(network.depth)]
+    kernel = jax.jit(nt.stax.serial(*hidden, nt.stax.Dense(1, b_std=1))[2], static_argnames="get")
 
     def given_kernels():
         answers = []

@@ -31,18 +31,31 @@ def load():
     Raises:
         ModuleNotFoundError: it is not installed.
     """
-    if "neural_tangents" not in sys.modules:
-        with ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings(action="ignore", category=DeprecationWarning))
-            for place, (new_places, names) in _MOVED.items():
-                module = stack.enter_context(_module_or_empty(place))
-                for name in names:
-                    if not hasattr(module, name):
-                        stack.enter_context(patch.object(module, name, _find(name, new_places), create=True))
-            with _empty("neural_tangents.experimental"):
-                importlib.import_module("neural_tangents")
-            del sys.modules["neural_tangents"].experimental
+    if sys.modules.get("neural_tangents") is None:
+        try:
+            _import()
+        except ModuleNotFoundError as missing:
+            if missing.name != "neural_tangents":
+                raise
+            raise ModuleNotFoundError(
+                "neural_tangents must be installed for kernels of other architectures, and is not: install the extra "
+                "`architectures` of kdlib, or neural-tangents with --no-deps, as TensorFlow is not needed",
+                name=missing.name,
+            ) from None
     return sys.modules["neural_tangents"]
+
+
+def _import():
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings(action="ignore", category=DeprecationWarning))
+        for place, (new_places, names) in _MOVED.items():
+            module = stack.enter_context(_module_or_empty(place))
+            for name in names:
+                if not hasattr(module, name):
+                    stack.enter_context(patch.object(module, name, _find(name, new_places), create=True))
+        with _empty("neural_tangents.experimental"):
+            importlib.import_module("neural_tangents")
+        del sys.modules["neural_tangents"].experimental
 
 
 @contextmanager

@@ -1,17 +1,20 @@
 """Eq. 1's network, its wide-limit kernels and its linearisation (Section 2 of the paper).
 
-The one module that imports neural_tangents. ReLU's limit kernels are computed here, because
-distillation asks more of them than the general formula gives: see `_relu_kernels`.
+Limit kernels are computed in closed form, layer by layer. Distillation asks more of ReLU's than the
+usual formula gives: see `_relu`. For other architectures, :func:`neural_tangents` has kernels;
+this is the one module that imports that package, and nothing else here needs it.
 
 Sources: A. Jacot, F. Gabriel and C. Hongler, *Neural Tangent Kernel*, NeurIPS 2018; J. Lee et al.,
 *Wide Neural Networks of Any Depth Evolve as Linear Models Under Gradient Descent*, NeurIPS 2019;
-Y. Cho and L. K. Saul, *Kernel Methods for Deep Learning*, NeurIPS 2009; R. Novak et al., *Neural
-Tangents*, ICLR 2020.
+Y. Cho and L. K. Saul, *Kernel Methods for Deep Learning*, NeurIPS 2009 (ReLU); C. K. I. Williams,
+*Computing with Infinite Networks*, NeurIPS 1996 (erf); R. Tsuchida et al., *Avoiding Kernel Fixed
+Points*, AAAI 2021 (GELU); R. Novak et al., *Neural Tangents*, ICLR 2020, and *Fast Finite Width
+Neural Tangent Kernel*, ICML 2022.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from math import comb
 
 import jax
@@ -22,11 +25,6 @@ from scipy.linalg.lapack import dpstrf
 
 from kdlib import _neural_tangents
 from kdlib._checks import require, require_whole
-
-nt = _neural_tangents.load()
-stax = nt.stax
-
-ACTIVATIONS = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
 
 _TILE = 512  # edge of the blocks in which kernels are computed: 2 MB each, compiled once
 
@@ -86,8 +84,19 @@ class Network:
                              "for another network, pass its kernel k(x1, x2) to NestedStudents yourself")
 
     def init(self, key: Array, dimension: int) -> PyTree:
-        """Weights drawn for inputs of the given dimension."""
-        return _stax(self)[0](key, (-1, dimension))[1]
+        """Weights drawn for inputs of the given dimension: a pair (W, b) for each layer, b None without biases."""
+        fan_in = [dimension, *[self.width] * self.depth]
+        fan_out = [*[self.width] * self.depth, 1]
+        params = []
+        for n, m in zip(fan_in, fan_out, strict=True):
+            # Keys are split as in neural_tangents' stax: the same key draws the same network in both.
+            key, of_layer = jax.random.split(key)
+            if len(params) < self.depth:
+                _, of_layer = jax.random.split(of_layer)
+            of_weights, of_biases = jax.random.split(of_layer)
+            biases = jax.random.normal(of_biases, (1, m)) if self.sigma_b else None
+            params.append((jax.random.normal(of_weights, (n, m)), biases))
+        return tuple(params)
 
     def apply(self, params: PyTree, x: Float[ArrayLike, "n d"]) -> Float[Array, " n"]:
         """Logits f(x; w).
@@ -95,7 +104,11 @@ class Network:
         Raises:
             ValueError: inputs that are not (n, d), or empty.
         """
-        return _stax(self)[1](params, _rows(jnp.asarray(x)))[:, 0]
+        *hidden, last = params
+        x = _rows(jnp.asarray(x))
+        for layer in hidden:
+            x = ACTIVATIONS[self.activation](_affine(self, layer, x))
+        return _affine(self, last, x)[:, 0]
 
     def linearize(self, params: PyTree) -> Callable[[PyTree, Array], Array]:
         r"""First-order expansion of the network at ``params`` = :math:`w_0` (Section 2).
@@ -106,13 +119,23 @@ class Network:
         Returns:
             A function of (weights, x), to be used in place of :meth:`apply`.
         """
-        return nt.linearize(self.apply, params)
+
+        def linear(w, x):
+            change = jax.tree.map(jnp.subtract, w, params)
+            return sum(jax.jvp(lambda w: self.apply(w, x), (params,), (change,)))
+
+        return linear
 
     def empirical_ntk(
         self, params: PyTree, x1: Float[ArrayLike, "n1 d"], x2: Float[ArrayLike, "n2 d"] | None = None
     ) -> Float[Array, "n1 n2"]:
-        r"""Kernel of the network's random features, :math:`\hat\Theta = \phi(x_1)^\top \phi(x_2)`."""
-        return _empirical_ntk(self, params, x1, x2)
+        r"""Kernel of the network's random features, :math:`\hat\Theta = \phi(x_1)^\top \phi(x_2)`.
+
+        The features are never made: in each layer the derivative by :math:`W^l` is a product of the
+        layer's input and the slope by its output, and the kernel a product of two (n1, n2) matrices.
+        """
+        x1 = _rows(jnp.asarray(x1))
+        return _empirical_ntk(self, params, x1, x1 if x2 is None else _rows(jnp.asarray(x2)))
 
     def ntk(
         self, x1: Float[ArrayLike, "n1 d"], x2: Float[ArrayLike, "n2 d"] | None = None
@@ -126,7 +149,7 @@ class Network:
         Raises:
             ValueError: inputs that are not (n, d), that differ in d, or that are not finite.
         """
-        return _in_tiles(partial(_kernel, replace(self, width=1), "ntk"), x1, x2)
+        return _in_tiles(partial(_kernel, self, "ntk"), x1, x2)
 
     def nngp(
         self, x1: Float[ArrayLike, "n1 d"], x2: Float[ArrayLike, "n2 d"] | None = None
@@ -135,7 +158,7 @@ class Network:
 
         Blocks and errors as in :meth:`ntk`.
         """
-        return _in_tiles(partial(_kernel, replace(self, width=1), "nngp"), x1, x2)
+        return _in_tiles(partial(_kernel, self, "nngp"), x1, x2)
 
     def initial_logits(self, key: Array, x: Float[ArrayLike, "n d"], count: int = 1) -> Float[np.ndarray, "n count"]:
         r"""Logits :math:`z_0 = f(x; w_0)` of infinitely wide networks at initialisation, one column each.
@@ -153,64 +176,173 @@ class Network:
         return drawn
 
 
-@lru_cache
-def _stax(network):
-    """neural_tangents' triple (init, apply, kernel) of a network."""
-    dense = partial(stax.Dense, W_std=network.sigma_w, b_std=network.sigma_b or None, parameterization="ntk")
-    activation = ACTIVATIONS[network.activation]
-    hidden = [stax.serial(dense(network.width), activation()) for _ in range(network.depth)]
-    return stax.serial(*hidden, dense(1))
+def neural_tangents():
+    """The package neural_tangents, whose ``stax`` has kernels of many other architectures.
+
+    It is loaded here because its last release does not import on today's JAX by itself. Its kernels have
+    half the digits where inputs coincide or nearly do; Gram matrices that are close to singular show it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; it is the extra ``architectures``.
+
+    >>> stax = neural_tangents().stax
+    >>> *_, of_images = stax.serial(stax.Conv(1, (3, 3)), stax.Relu(), stax.Flatten(), stax.Dense(1))
+    >>> kernel = lambda x1, x2: of_images(x1.reshape(-1, 8, 8, 1), x2.reshape(-1, 8, 8, 1), "ntk")
+    >>> x = jax.random.normal(jax.random.key(0), (5, 64))
+    >>> kernel(x, x[:3]).shape  # NestedStudents(x, kernel) takes it as it is
+    (5, 3)
+    """
+    return _neural_tangents.load()
+
+
+# --- Networks of finite width --------------------------------------------------------------------
+
+ACTIVATIONS = {"relu": jax.nn.relu, "erf": jax.scipy.special.erf, "gelu": partial(jax.nn.gelu, approximate=False)}
+
+
+def _affine(network, layer, x):
+    W, b = layer
+    h = network.sigma_w / len(W) ** 0.5 * (x @ W)
+    return h if b is None else h + network.sigma_b * b
 
 
 @partial(jax.jit, static_argnums=0)
 def _empirical_ntk(network, params, x1, x2):
-    kernel = nt.empirical_ntk_fn(
-        lambda params, x: network.apply(params, x)[:, None],
-        trace_axes=(-1,), vmap_axes=0, implementation=nt.NtkImplementation.JACOBIAN_CONTRACTION,
-    )
-    return kernel(x1, x2, params)
+    """Sum over layers l of (sigma_w^2 x1^l . x2^l / m + sigma_b^2) (df/dh^{l+1}(x1) . df/dh^{l+1}(x2))."""
+    kernel = 0.0
+    layers1, layers2 = (_layers(network, params, x) for x in (x1, x2))
+    for (in1, slope1), (in2, slope2) in zip(layers1, layers2, strict=True):
+        kernel += (network.sigma_w**2 / in1.shape[1] * (in1 @ in2.T) + network.sigma_b**2) * (slope1 @ slope2.T)
+    return kernel
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+def _layers(network, params, x):
+    """For each layer, from the last to the first: its input x^l and the slope df/dh^{l+1} by its output."""
+    g = ACTIVATIONS[network.activation]
+    passed = []
+    for layer in params[:-1]:
+        h = _affine(network, layer, x)
+        image, bend = jax.jvp(g, (h,), (jnp.ones_like(h),))
+        passed.append((x, bend))
+        x = image
+    slope = jnp.ones((len(x), 1))
+    yield x, slope
+    for (W, _), (x, bend) in zip(reversed(params[1:]), reversed(passed), strict=True):
+        slope = network.sigma_w / len(W) ** 0.5 * (slope @ W.T) * bend
+        yield x, slope
+
+
+# --- The limit of infinite width -----------------------------------------------------------------
+
+
 def _kernel(network, which, x1, x2):
-    if network.activation == "relu":
-        nngp, ntk = _relu_kernels(x1, x2, network.depth, network.sigma_w, network.sigma_b)
-        return ntk if which == "ntk" else nngp
-    return _stax(network)[2](x1, x2, which)
+    nngp, ntk = _kernels(network.activation, network.depth, network.sigma_w**2, network.sigma_b**2, x1, x2)
+    return ntk if which == "ntk" else nngp
 
 
-def _relu_kernels(x1, x2, depth, sigma_w, sigma_b):
-    r"""NNGP K and NTK Theta of the ReLU network, as accurate for close inputs as their distance is.
+@partial(jax.jit, static_argnames=("activation", "depth"))
+def _kernels(activation, depth, w2, b2, x1, x2):
+    r"""NNGP K and NTK Theta, by recursion over the layers.
 
-    With q = K(x, x), angle t between two inputs' images, and D = q1 + q2 - 2K their squared
-    distance, a ReLU layer (Cho and Saul's arc-cosine kernels) maps
+    With (u, v) the normal pair h^l(x1), h^l(x2), a layer maps
 
-        D     -> sigma_w^2 [ (sqrt q1 - sqrt q2)^2 / 2
-                             + sqrt(q1 q2) (2 sin^2(t/2) - (sin t - t cos t) / pi) ],
-        q     -> sigma_w^2 q / 2 + sigma_b^2,            K = (q1 + q2 - D) / 2,
-        Theta -> K + sigma_w^2 (1/2 - t / 2 pi) Theta,
+        q1, q2, D -> sigma_w^2 E g(u)^2 + sigma_b^2, sigma_w^2 E g(v)^2 + sigma_b^2, sigma_w^2 E (g(u) - g(v))^2,
+        Theta     -> K + sigma_w^2 E[g'(u) g'(v)] Theta,                               K = (q1 + q2 - D) / 2,
+
+    where q = K(x, x), and D is the squared distance between the images of two inputs.
+    """
+    scale = w2 / x1.shape[1]
+    q1 = scale * jnp.sum(x1**2, axis=1)[:, None] + b2
+    q2 = scale * jnp.sum(x2**2, axis=1)[None] + b2
+    D = scale * _squared_distances(x1, x2)
+    ntk = nngp = (q1 + q2 - D) / 2
+    for _ in range(depth):
+        q1, q2, D, slopes = _EXPECTATIONS[activation](q1, q2, D)
+        q1, q2, D = w2 * q1 + b2, w2 * q2 + b2, w2 * D
+        nngp = (q1 + q2 - D) / 2
+        ntk = nngp + w2 * slopes * ntk
+    return nngp, ntk
+
+
+def _relu(q1, q2, D):
+    r"""Expectations of a ReLU layer, as accurate for close inputs as their distance is.
+
+    With t the angle between u and v (Cho and Saul's arc-cosine kernels),
+
+        E g(u)^2          = q1 / 2,
+        E (g(u) - g(v))^2 = (sqrt q1 - sqrt q2)^2 / 2 + sqrt(q1 q2) (2 sin^2(t/2) - (sin t - t cos t) / pi),
+        E g'(u) g'(v)     = 1/2 - t / 2 pi,
 
     and the angle comes from D - (sqrt q1 - sqrt q2)^2 = 4 sqrt(q1 q2) sin^2(t/2). Taking it from K,
     by 1 - cos^2 t, loses half the digits as t -> 0: coinciding inputs would be 1e-8 apart, not far from
     the Gram matrix's smallest eigenvalues, 3e-7 for 1,000 normal inputs with d = 1.
     """
-    scale = sigma_w**2 / x1.shape[1]
-    q1 = scale * jnp.sum(x1**2, axis=1)[:, None] + sigma_b**2
-    q2 = scale * jnp.sum(x2**2, axis=1)[None] + sigma_b**2
-    D = scale * _squared_distances(x1, x2)
-    ntk = nngp = (q1 + q2 - D) / 2
-    for _ in range(depth):
-        size = _sqrt(q1) * _sqrt(q2)
-        radial = (_sqrt(q1) - _sqrt(q2)) ** 2
-        # Inputs at the origin of an unbiased layer have no angle; any will do, as size = 0.
-        sin2 = jnp.clip((D - radial) / jnp.where(size > 0, 4 * size, 1), 0, 1)  # of half the angle
-        angle = 2 * _arcsin_of_root(sin2)
-        bend = 2 * _sqrt(sin2 * (1 - sin2)) - angle * (1 - 2 * sin2)
-        D = sigma_w**2 * (radial / 2 + size * (2 * sin2 - bend / np.pi))
-        q1, q2 = (sigma_w**2 * q / 2 + sigma_b**2 for q in (q1, q2))
-        nngp = (q1 + q2 - D) / 2
-        ntk = nngp + sigma_w**2 * (0.5 - angle / (2 * np.pi)) * ntk
-    return nngp, ntk
+    size, radial = _size_and_radial(q1, q2)
+    # Inputs at the origin of an unbiased layer have no angle; any will do, as size = 0.
+    sin2 = jnp.clip((D - radial) / jnp.where(size > 0, 4 * size, 1), 0, 1)  # of half the angle
+    angle = 2 * _arcsin_of_root(sin2)
+    bend = 2 * _sqrt(sin2 * (1 - sin2)) - angle * (1 - 2 * sin2)
+    return q1 / 2, q2 / 2, radial / 2 + size * (2 * sin2 - bend / np.pi), 0.5 - angle / (2 * np.pi)
+
+
+def _erf(q1, q2, D):
+    r"""Expectations of an erf layer (Williams). With s, c, r of `_noisy_correlation` for noise of variance 1/2,
+
+        E g(u) g(v)   = (2 / pi) arctan(c / r),
+        E g'(u) g'(v) = 2 / (pi s r).
+    """
+
+    def products(q1, q2, D):
+        s, c, r = _noisy_correlation(q1, q2, D, 0.5)
+        return 2 / np.pi * jnp.arctan2(c, r), 2 / (np.pi * s * r)
+
+    return _from_products(products, q1, q2, D)
+
+
+def _gelu(q1, q2, D):
+    r"""Expectations of a layer of GELUs, g(u) = u Phi(u) with the normal distribution Phi (Tsuchida et al.).
+
+    With s, c, r of `_noisy_correlation` for noise of variance 1, and p = q1 q2 / s^2,
+
+        E g(u) g(v)   = s [c pi/2 + c arctan(c / r) + (c/s)^2 / r + p r] / 2 pi,
+        E g'(u) g'(v) = [pi/2 + arctan(c / r) + (c / r) (1 + 1 / (s r)^2 + 1 / s^2 - p)] / 2 pi.
+    """
+
+    def products(q1, q2, D):
+        s, c, r = _noisy_correlation(q1, q2, D, 1.0)
+        angle = np.pi / 2 + jnp.arctan2(c, r)
+        p = q1 / (1 + q1) * (q2 / (1 + q2))
+        product = s * (c * angle + (c / s) ** 2 / r + p * r) / (2 * np.pi)
+        return product, (angle + c / r * (1 + 1 / (s * r) ** 2 + 1 / s**2 - p)) / (2 * np.pi)
+
+    return _from_products(products, q1, q2, D)
+
+
+_EXPECTATIONS = {"relu": _relu, "erf": _erf, "gelu": _gelu}
+
+
+def _from_products(products, q1, q2, D):
+    """Expectations of a smooth activation, from its E g(u) g(v) and E g'(u) g'(v)."""
+    (new1, _), (new2, _), (product, slopes) = products(q1, q1, 0), products(q2, q2, 0), products(q1, q2, D)
+    return new1, new2, new1 + new2 - 2 * product, slopes
+
+
+def _noisy_correlation(q1, q2, D, noise):
+    """Size s = sqrt((q1 + noise) (q2 + noise)), correlation c = K / s of u and v with noise, and r = sqrt(1 - c^2).
+
+    By (r s)^2 = noise (noise + q1 + q2) + q1 q2 - K^2 and q1 q2 - K^2 = gap (4 size - gap) / 4, where no digits cancel
+    for close inputs, and in factors that do not overflow.
+    """
+    s = jnp.sqrt(q1 + noise) * jnp.sqrt(q2 + noise)
+    size, radial = _size_and_radial(q1, q2)
+    gap = jnp.clip(D - radial, 0, 4 * size)
+    r2 = noise / s * ((noise + q1 + q2) / s) + gap / s * ((size - gap / 4) / s)
+    return s, (q1 + q2 - D) / (2 * s), jnp.sqrt(r2)
+
+
+def _size_and_radial(q1, q2):
+    """sqrt(q1 q2), and (sqrt q1 - sqrt q2)^2: the least that D can be."""
+    return _sqrt(q1) * _sqrt(q2), (_sqrt(q1) - _sqrt(q2)) ** 2
 
 
 def _sqrt(t):

@@ -10,9 +10,9 @@ from jax.flatten_util import ravel_pytree
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
 from tolerances import INTERPOLATION, NESTED, ROUNDING
+from witness import witness
 
 from kdlib import NestedStudents, fully_connected
-from kdlib.networks import nt
 
 network = fully_connected(3, width=64)
 N = 60
@@ -100,7 +100,7 @@ def test_agrees_with_neural_tangents_predict():
     students = NestedStudents(x, network.ntk)
     ours = students.predict(x_test, z, [10, 30])
     for n, prediction in zip((10, 30), ours, strict=True):
-        predictor = nt.predict.gradient_descent_mse(jnp.asarray(network.ntk(x[:n])), jnp.asarray(z[:n]))
+        predictor = witness().predict.gradient_descent_mse(jnp.asarray(network.ntk(x[:n])), jnp.asarray(z[:n]))
         _, theirs = predictor(np.inf, 0.0, 0.0, jnp.asarray(network.ntk(x_test, x[:n])))
         assert np.allclose(prediction, theirs, rtol=1e-9, atol=1e-9)
 
