@@ -6,14 +6,22 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
 
-.PHONY: help book test lab serve pdf pictures notebooks results bench lock clean
+.PHONY: help book pages test lab serve pdf pictures notebooks results bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-book: $(INSTALLED) ## build the pages and print where they are
-	$(BIN)/jupyter-book build . -W -n --keep-going -q
+# What stopped a chapter is the last thing that make says.
+STOPPED = $(shell cat _build/stopped 2>/dev/null)
+
+book: pages ## build the pages and print where they are
+	$(if $(STOPPED),$(error $(STOPPED)))
 	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
+
+pages: $(INSTALLED)
+	@mkdir -p _build && rm -f _build/stopped
+	$(BIN)/jupyter-book build . -W -n --keep-going -q || \
+		[ -s _build/stopped ] || echo "The book was not built without warnings, see above" >_build/stopped
 
 test: book ## build the book, then test everything: library, notebooks, pages in a browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests kdlib

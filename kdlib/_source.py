@@ -55,6 +55,14 @@ def uses(code, *, package=PACKAGE):
     return sorted(found)
 
 
+def stored(code, *, package=PACKAGE):
+    """The files in ``kdlib/stored`` of experiments that a piece of code uses: ``NAME.*`` of ``experiments.NAME``."""
+    experiments = f"{package.name}.experiments."
+    used = {module for module, _ in uses(code, package=package) if module.startswith(experiments)}
+    names = {module.removeprefix(experiments) for module in used}
+    return sorted(path for name in names for path in (package / "stored").glob(f"{name}.*"))
+
+
 class _Statement:
     """A statement at the top of a module: its text, the names that it binds, and the targets that it uses.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from extensions.execution import Book
 
-BOOK = Path(__file__).parents[1] / "book"
-NOTEBOOKS = {path.stem: path for path in sorted(BOOK.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts}
+NOTEBOOKS = {path.stem: path for path in Book(Path(__file__).parents[1]).notebooks()}
 CHECKED = "nbval-check-output"
 
 # Settings that make a notebook quick, settings that must change what it prints, and settings that must stop it,

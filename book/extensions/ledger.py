@@ -11,31 +11,27 @@ A chapter glues its ledger under a name that begins with `claims-`. From all tha
     {claims}`all`          a role: how many claims there are
     {claims}`each`         a role: how many of them have which verdict, in words; a verdict that none has is left out
 
-They are filled in when all chapters have been read, and a page that has one is read anew in every build.
+They are filled in when all chapters have been read. What a chapter has not computed, since it did not run to its end,
+is not available, and says so.
 """
 
 import re
 from collections import Counter
 from html import escape
+from importlib import import_module
 
 from docutils import nodes
 from myst_nb.ext.glue.crossref import read_glue_cache
 from myst_nb.sphinx_ import NbMetadataCollector
+from notebooks import missing, placeholder
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-
-from kdlib.claims import CLAIMS, CONDITIONAL, FAILS, HOLDS, UNDECIDED, VERDICTS, read_ledger
 
 PAGE = "book/claims"
 OPEN = "open"
-# What one claim does, and what several do.
-SAID = {
-    HOLDS: ("holds as it stands", "hold as they stand"),
-    CONDITIONAL: ("holds under a condition", "hold under a condition"),
-    FAILS: ("does not hold as stated", "do not hold as stated"),
-    UNDECIDED: ("is undecided", "are undecided"),
-    OPEN: ("has not been measured", "have not been measured"),
-}
+MISSING = "not available"
+logger = logging.getLogger(__name__)
 
 
 class from_ledger(nodes.Inline, nodes.Element):
@@ -44,7 +40,6 @@ class from_ledger(nodes.Inline, nodes.Element):
 
 class Role(SphinxRole):
     def run(self):
-        self.env.note_reread()
         return [from_ledger(what=self.name, of=self.text)], []
 
 
@@ -52,7 +47,6 @@ class Directive(SphinxDirective):
     optional_arguments = 1
 
     def run(self):
-        self.env.note_reread()
         return [from_ledger(what=self.name.replace("-", "_"), of="".join(self.arguments))]
 
 
@@ -61,23 +55,40 @@ class FillIn(SphinxPostTransform):
 
     def run(self):
         places = list(self.document.findall(from_ledger))
-        if places:
-            self.glued = glued(self.env)
-            self.found = {docname: read_ledger(data["text/plain"]) for docname, data in self.glued.items()}
+        try:
+            if places:
+                self.prepare()
+        except Exception as broken:
+            logger.warning(f"the ledger cannot be read: {broken}", location=self.env.docname)
+            for place in places:
+                place.replace_self(placeholder(MISSING))
+            return
         for place in places:
             try:
                 place.replace_self(getattr(self, place["what"])(place["of"]))
-            except KeyError as missing:
-                raise ValueError(f"{place['what']} {place['of']!r} asks for {missing}, which no ledger has") from None
+            except KeyError as unknown:
+                logger.warning(f"{place['what']} {place['of']!r} asks for {unknown}, which no ledger has",
+                               location=self.env.docname)
+                place.replace_self(placeholder("unknown"))
+
+    def prepare(self):
+        self.library = import_module("kdlib.claims")  # not before: it takes seconds
+        self.listed = self.library.CLAIMS
+        self.glued = glued(self.env)
+        self.found = {docname: self.library.read_ledger(data["text/plain"]) for docname, data in self.glued.items()}
+        folder = PAGE.rpartition("/")[0]
+        chapters = {claim: missing(self.env, f"{folder}/{each['chapter']}") for claim, each in self.listed.items()}
+        self.unavailable = {claim: text for claim, text in chapters.items() if text and not self.home(claim)}
 
     def home(self, claim):
         """The chapter that measured a claim, or None."""
-        CLAIMS[claim]
+        self.listed[claim]
         return next((docname for docname, found in self.found.items() if claim in found), None)
 
     def verdict_of(self, claim):
-        home = self.home(claim)
-        return self.found[home][claim][0] if home else OPEN
+        if home := self.home(claim):
+            return self.found[home][claim][0]
+        return MISSING if claim in self.unavailable else OPEN
 
     def uri(self, docname, target):
         if self.app.builder.name == "singlehtml":
@@ -89,22 +100,36 @@ class FillIn(SphinxPostTransform):
         return nodes.reference("", claim, internal=True, refuri=self.uri(PAGE, row(claim)))
 
     def verdict(self, claim):
-        return nodes.strong("", self.verdict_of(claim))
+        verdict = self.verdict_of(claim)
+        return placeholder(self.unavailable[claim]) if verdict == MISSING else nodes.strong("", verdict)
 
     def measured(self, of):
         claim, _, condition = of.partition(" | ")
         home = self.home(claim)
+        if self.verdict_of(claim) == MISSING:
+            return placeholder(self.unavailable[claim])
         number = self.found[home][claim][1][condition or "as stated"] if home else "not measured yet"
         return nodes.Text(re.sub(r"^-", "−", number))
 
     def claims(self, which):
-        counts = Counter(map(self.verdict_of, CLAIMS))
-        *most, last = (f"{counts[v]} {said[counts[v] > 1]}" for v, said in SAID.items() if counts[v])
+        # What one claim does, and what several do.
+        said = {
+            self.library.HOLDS: ("holds as it stands", "hold as they stand"),
+            self.library.CONDITIONAL: ("holds under a condition", "hold under a condition"),
+            self.library.FAILS: ("does not hold as stated", "do not hold as stated"),
+            self.library.UNDECIDED: ("is undecided", "are undecided"),
+            OPEN: ("has not been measured", "have not been measured"),
+            MISSING: ("is not available", "are not available"),
+        }
+        counts = Counter(map(self.verdict_of, self.listed))
+        *most, last = (f"{counts[v]} {words[counts[v] > 1]}" for v, words in said.items() if counts[v])
         each = f"{', '.join(most)} and {last}" if most else last
-        return nodes.Text({"all": str(len(CLAIMS)), "each": each}[which])
+        return nodes.Text({"all": str(len(self.listed)), "each": each}[which])
 
     def ledger(self, docname):
         docname = f"{self.env.docname.rpartition('/')[0]}/{docname}"
+        if docname not in self.glued and (text := missing(self.env, docname)):
+            return self.not_available(docname, text)
 
         def linked(match):
             claim, between, verdict = match.groups()
@@ -117,12 +142,18 @@ class FillIn(SphinxPostTransform):
                       flags=re.DOTALL)
         return nodes.raw("", html, format="html")
 
+    def not_available(self, docname, text):
+        """A table's place, where links to rows of it find their targets."""
+        rows = [claim for claim in self.listed if self.unavailable.get(claim) == text]
+        return nodes.paragraph("", "", *(nodes.target("", "", ids=[row(claim)]) for claim in rows), placeholder(text))
+
     def open_claims(self, _):
-        missing = [claim for claim in CLAIMS if not self.home(claim)]
-        if not missing:
+        never = [claim for claim in self.listed if self.verdict_of(claim) == OPEN]
+        if not never:
             return nodes.paragraph("", "None: every claim of the list has been measured.")
-        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{escape(CLAIMS[claim]['claim'])}</td>'
-                f"<td>{escape(CLAIMS[claim]['place'])}</td></tr>" for claim in missing)
+        said = ((claim, escape(self.listed[claim]["claim"]), escape(self.listed[claim]["place"])) for claim in never)
+        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{words}</td><td>{place}</td></tr>'
+                for claim, words, place in said)
         return table(("Claim", "The paper says", "Where"), rows)
 
     def verdicts(self, _):
@@ -130,8 +161,8 @@ class FillIn(SphinxPostTransform):
             cells = "".join(f"<td>{value or '–'}</td>" for value in values)
             return f'<tr><th scope="row">{name}</th>{cells}</tr>'
 
-        total = Counter(map(self.verdict_of, CLAIMS))
-        columns = [verdict for verdict in (*VERDICTS, OPEN) if verdict != OPEN or total[OPEN]]
+        total = Counter(map(self.verdict_of, self.listed))
+        columns = [*self.library.VERDICTS, *(verdict for verdict in (OPEN, MISSING) if total[verdict])]
         rows = []
         for docname, found in sorted(self.found.items()):
             count = Counter(verdict for verdict, _ in found.values())

@@ -1,8 +1,8 @@
 """Sphinx extension: `{settings}`, `{constants}` and `{stored-runs}`, tables of what the book's numbers were made with.
 
-`{settings}` reads each notebook's cell of parameters, with its comments; a comment that speaks of the paper marks a
-setting as the paper's. `{constants}` lists the assignments of plain numbers in the cells that a reader sees, and
-`{stored-runs}` the runs in kdlib/stored with their commands and settings.
+`{settings}` reads the cell of parameters of each notebook of the book, with its comments; a comment that speaks of the
+paper marks a setting as the paper's. `{constants}` lists the assignments of plain numbers in the cells that a reader
+sees, and `{stored-runs}` the runs in kdlib/stored with their commands and settings.
 """
 
 import ast
@@ -13,21 +13,25 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from notebooks import notebooks
 from sphinx.util.docutils import SphinxDirective
 
-BOOK = Path(__file__).parents[1]
+STORED = Path(__file__).parents[2] / "kdlib" / "stored"
 
 
 class Settings(SphinxDirective):
     names = "Setting", "Value", "What it is", "Whose"
 
     def run(self):
-        self.env.note_reread()
-        return [nodes.raw("", "".join(map(self.table, sorted(BOOK.glob("*.ipynb")))), format="html")]
+        paths = [Path(self.env.doc2path(docname)) for docname in notebooks(self.env)]
+        for path in paths:
+            self.env.note_dependency(str(path))
+        self.env.metadata[self.env.docname]["settings of"] = notebooks(self.env)
+        return [nodes.raw("", "".join(map(self.table, paths)), format="html")]
 
     def table(self, path):
         cells = nbformat.read(path, as_version=4).cells
-        title = escape(cells[0].source.partition("\n")[0].lstrip("# "))
+        title = escape(cells[0].source.partition("\n")[0].lstrip("# ")) if cells else path.stem
         rows = ""
         for name, *rest in self.rows(cells):
             rows += f'<tr><th scope="row"><code>{name}</code></th>'
@@ -64,8 +68,8 @@ class Constants(Settings):
 
 class StoredRuns(SphinxDirective):
     def run(self):
-        self.env.note_reread()
-        rows = "".join(map(self.row, sorted((BOOK.parent / "kdlib" / "stored").glob("*.json"))))
+        self.env.metadata[self.env.docname]["stored"] = stored()
+        rows = "".join(map(self.row, sorted(STORED.glob("*.json"))))
         head = "".join(f'<th scope="col">{name}</th>' for name in ("Made by", "On", "With"))
         html = f'<table class="claims settings stored"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         return [nodes.raw("", html, format="html")]
@@ -79,10 +83,26 @@ class StoredRuns(SphinxDirective):
                 f"<td>{escape(str(settings))}</td></tr>")
 
 
+def stored():
+    """Which results there are, and when each was written."""
+    return {path.name: path.stat().st_mtime for path in STORED.glob("*.*")}
+
+
+def read_again(app, env, added, changed, removed):
+    """Pages on settings of notebooks that come or go, or on stored runs that do."""
+    now = {"settings of": notebooks(env), "stored": stored()}
+    return [docname for docname in env.found_docs for kind, found in now.items()
+            if env.metadata[docname].get(kind, found) != found]
+
+
 def assignments(source):
     """Name, value and comment of each assignment to one name at the top level of a cell."""
     lines = source.splitlines()
-    for node in ast.parse(source).body:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a command of IPython: such a cell shows no constants
+        return
+    for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             after = lines[node.end_lineno - 1].encode()[node.end_col_offset:].decode()
             yield node.targets[0].id, node.value, after.partition("#")[2].strip()
@@ -100,4 +120,5 @@ def setup(app):
     app.add_directive("settings", Settings)
     app.add_directive("constants", Constants)
     app.add_directive("stored-runs", StoredRuns)
+    app.connect("env-get-outdated", read_again)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
