@@ -13,19 +13,22 @@ from textwrap import dedent
 
 import nbformat
 import pytest
-from extensions.execution import cores
+from extensions.execution import Book, code_cells, cores
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
-EXTENSIONS = "notebooks", "ledger", "settings", "fresh_pages"
-CONFIG = f"""
+CONFIG = """
 title: Tiny
 execute:
   execute_notebooks: cache
 parse:
   myst_enable_extensions: [dollarmath]
 sphinx:
-  local_extensions: {{{", ".join(f"{name}: {ROOT}/book/extensions" for name in EXTENSIONS)}}}
+  local_extensions:
+    notebooks: book/extensions
+    ledger: book/extensions
+    settings: book/extensions
+    fresh_pages: book/extensions
 """
 CONTENTS = """
 format: jb-book
@@ -91,11 +94,16 @@ class Tiny:
 
     def __init__(self, root):
         self.root = root
-        shutil.copytree(ROOT / "kdlib", root / "kdlib", ignore=shutil.ignore_patterns("stored", "__pycache__"))
+        not_all = shutil.ignore_patterns("stored", "__pycache__")
+        for name in ("kdlib", "book/extensions"):
+            shutil.copytree(ROOT / name, root / name, ignore=not_all)
+        for name in ("Makefile", "book/run.py"):
+            shutil.copy(ROOT / name, root / name)
         self.write("kdlib/__init__.py", "")
+        # The true one imports JAX, which takes seconds; here, nothing is checked.
+        self.write("kdlib/_checks.py", "def __getattr__(name):\n    return lambda *values: None\n")
         self.write("kdlib/tiny.py", TINY)
         self.write("requirements.txt", "# nothing")
-        shutil.copy(ROOT / "Makefile", root)
         self.write("_config.yml", CONFIG)
         self.write("_toc.yml", CONTENTS)
         for name, text in PAGES.items():
@@ -105,13 +113,13 @@ class Tiny:
 
     def write(self, name, text):
         path = self.root / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
 
     def edit(self, name, old, new):
         text = (self.root / name).read_text("utf-8")
         assert old in text
-        self.write(name, text.replace(old, new))
+        self.write(name, text.replace(old, new, 1))
 
     def write_notebook(self, name, cells):
         def made(source, *tags):
@@ -123,14 +131,14 @@ class Tiny:
         cells = [made(cell) if isinstance(cell, str) else made(*cell) for cell in cells]
         nbformat.write(new_notebook(cells=cells, metadata=metadata), self.root / "book" / f"{name}.ipynb")
 
-    def build(self):
-        """What `make book` does, in the environment of the tests."""
-        command = ["make", "-s", "book", f"BIN={Path(sys.executable).parent}", "INSTALLED=_toc.yml", "-o", "_toc.yml"]
+    def make(self, target="book"):
+        """What `make` does, in the environment of the tests."""
+        command = ["make", "-s", target, f"BIN={Path(sys.executable).parent}", "INSTALLED=_toc.yml", "-o", "_toc.yml"]
         before = self.drawn()
         done = subprocess.run(command, cwd=self.root, env=os.environ | {"PYTHONPATH": str(self.root)},
                               capture_output=True, encoding="utf-8")  # fmt: skip
         drawn = {page for page, when in self.drawn().items() if before.get(page) != when}
-        return Built(done.returncode, done.stdout, done.stderr, drawn)
+        return Made(done.returncode, done.stdout, done.stderr, drawn)
 
     def drawn(self):
         return {path.stem: path.stat().st_mtime_ns for path in self.root.glob("_build/html/book/*.html")}
@@ -142,7 +150,7 @@ class Tiny:
 
 
 @dataclass
-class Built:
+class Made:
     returncode: int
     stdout: str
     stderr: str
@@ -160,7 +168,7 @@ class Built:
 def tiny(tmp_path_factory):
     """Built once; a test that edits it takes its edits back."""
     book = Tiny(tmp_path_factory.mktemp("book"))
-    built = book.build()
+    built = book.make()
     assert built.succeeded(), built.stderr
     assert built.ran == {"01_half", "02_problem_setup"}
     return book
@@ -198,13 +206,13 @@ def test_what_no_page_uses_runs_and_draws_nothing(tiny):
     tiny.write("book/Untitled.ipynb", "")
     tiny.write_notebook("magic", ["# Scratch", "%timeit 1\n!ls"])
     tiny.write_notebook("01_half copy", HALF)
-    built = tiny.build()
+    built = tiny.make()
     assert built.succeeded() and not built.ran and not built.drawn, built
 
 
 @edit("kdlib/tiny.py", "n / 2", "n / 4")
 def test_an_edit_runs_what_it_touches(edited):
-    built = edited.build()
+    built = edited.make()
     assert built.succeeded(), built.stderr
     assert built.ran == {"01_half"}
     assert "settings" not in built.drawn
@@ -212,12 +220,56 @@ def test_an_edit_runs_what_it_touches(edited):
     assert "half is 0.75, double 8.00" in edited.text("claims")
 
 
+@pytest.mark.parametrize("name, old, new, changes", [
+    ("requirements.txt", "nothing", "something", {"01_half", "02_problem_setup"}),
+    ("kdlib/claims.toml", "Converged student", "The student", {"02_problem_setup"}),
+    ("kdlib/claims.toml", "an imperfect teacher", "a bad teacher", set()),
+    ("kdlib/tiny.py", "return n / 2", "return n / 2  # exactly", set()),
+    ("kdlib/tiny.py", "return n / 2", "return n * 0.5", {"01_half"}),
+    ("kdlib/tiny.py", "return n / 2", "return n /", {"01_half", "02_problem_setup"}),
+    ("kdlib/experiments/half.py", "return 1", "return 2", {"01_half"}),
+    ("kdlib/stored/half.small.npz", "1", "2", {"01_half"}),
+    ("kdlib/stored/other.npz", "1", "2", set()),
+    ("book/01_half.ipynb", "What it is", "What it may be", set()),
+    ("book/01_half.ipynb", "n = 3", "n = 5", {"01_half"}),
+    ("book/01_half.ipynb", '"parameters"', '"raises-exception"', {"01_half"}),
+])  # fmt: skip
+def test_a_key_changes_with_all_that_outputs_depend_on(tmp_path, monkeypatch, name, old, new, changes):
+    book = Tiny(tmp_path)
+    book.write_notebook("01_half", [*HALF, "%time 1\nfrom kdlib.experiments import half as h\nh.results()"])
+    book.write("kdlib/experiments/half.py", "def results():\n    return 1\n")
+    for stored in ("half.small.npz", "other.npz"):
+        book.write(f"kdlib/stored/{stored}", "1")
+
+    def keys():
+        monkeypatch.delitem(sys.modules, "_source", raising=False)  # it remembers what it has read
+        return {path.stem: Book(tmp_path).key(path) for path in Book(tmp_path).notebooks()}
+
+    before = keys()
+    book.edit(name, old, new)
+    after = keys()
+    assert all(before.values()) and {key for key in before if before[key] != after[key]} == changes
+
+
+@edit("book/01_half.ipynb", "parameters", "nbval-check-output")
+def test_notebooks_are_refreshed_in_place_and_others_left_alone(edited):
+    """The edit tags a cell that prints nothing: all else loses its outputs."""
+    edited.write_notebook("scratch", ["# Scratch", "1 / 0"])
+    before = (edited.root / "book/scratch.ipynb").read_bytes()
+    made = edited.make("notebooks")
+    assert made.returncode == 0, made.stderr
+    assert made.ran == {"01_half"}
+    assert (edited.root / "book/scratch.ipynb").read_bytes() == before
+    cells = code_cells(nbformat.read(edited.root / "book/02_problem_setup.ipynb", as_version=4))
+    assert [cell.execution_count for cell in cells] == [1, 2, 3, 4, 5] and not any(cell.outputs for cell in cells)
+
+
 # --- What a notebook costs that stops ---------------------------------------------------------------
 
 
 @edit("kdlib/tiny.py", "return 2 * n", "raise ValueError(f'n must be odd, got {n}')")
 def test_a_notebook_that_stops_costs_one_page(edited):
-    built = edited.build()
+    built = edited.make()
     assert built.ran == {"02_problem_setup"}
     last = built.stderr.splitlines()[-1]
     assert "Chapter 2 (book/02_problem_setup.ipynb) stopped in cell 3 of 5: ValueError: n must be odd, got 4" in last
@@ -234,11 +286,18 @@ def test_a_notebook_that_stops_costs_one_page(edited):
 
 @edit("_config.yml", "execute_notebooks: cache", 'execute_notebooks: "off"')
 def test_prose_is_built_without_running_anything(edited):
-    built = edited.build()
+    built = edited.make()
     assert built.succeeded(), built.stderr
     assert not built.ran
     assert "Half is not available: Chapter 1 did not run. It takes some time" in edited.text("01_half")
     assert "Claim 2.2 not available: Chapter 2 did not run" in edited.text("index")
+
+
+def test_a_kernel_that_dies_is_a_notebook_that_stopped(tmp_path):
+    book = Tiny(tmp_path)
+    book.write_notebook("01_half", ["# Half", "import os", "os._exit(1)", "1"])
+    [run] = Book(tmp_path).runs([tmp_path / "book/01_half.ipynb"]).values()
+    assert str(run.failure).startswith("stopped in cell 2 of 3: its kernel died")
 
 
 # --- On a machine that has other things to do -----------------------------------------------------------
@@ -258,6 +317,6 @@ def busy_cores():
 @edit("requirements.txt", "nothing", "nothing new")
 def test_the_book_is_built_while_all_cores_are_busy(edited):
     with busy_cores():
-        built = edited.build()
+        built = edited.make()
     assert built.succeeded(), built.stderr
     assert built.ran == {"01_half", "02_problem_setup"}

@@ -80,13 +80,17 @@ class Book:
         paths = (path.with_name(path.name.removesuffix(".ipynb") + ".ipynb") for path in documents)
         return [path for path in paths if path.exists()]
 
+    def key(self, path):
+        """A digest of all that a notebook's outputs depend on, or None if it cannot be made."""
+        return _Notebook(self, path).key
+
     def kept_run(self, path):
         """The run that holds for a notebook as it is now, or None."""
-        return _Notebook(self, Path(path).resolve()).load()
+        return _Notebook(self, path).load()
 
     def runs(self, paths, *, say=None):
         """The run of each notebook: one that is kept, or else a new one."""
-        notebooks = [_Notebook(self, Path(path).resolve()) for path in paths]
+        notebooks = [_Notebook(self, path) for path in paths]
         runs = {notebook: notebook.load() for notebook in notebooks}
         missing = [notebook for notebook in notebooks if not runs[notebook]]
         if missing:
@@ -105,8 +109,8 @@ class Book:
 
 class _Notebook:
     def __init__(self, book, path):
-        self.book, self.path = book, path
-        self.name = Path(os.path.relpath(path, book.root)).with_suffix("").as_posix().removeprefix("../")
+        self.book, self.path = book, Path(path).resolve()
+        self.name = self.path.relative_to(book.root).with_suffix("").as_posix()
         self.folder = book.kept / self.name
         self.notebook = nbformat.read(path, as_version=4)
         for cell in code_cells(self.notebook):
@@ -114,7 +118,6 @@ class _Notebook:
 
     @cached_property
     def key(self):
-        """The digest of all that the outputs depend on, or None if the package's source cannot be read."""
         code = "\n".join(map(_python, code_cells(self.notebook)))
         package = self.book.root / "kdlib"
         try:

@@ -12,6 +12,7 @@ from docutils import nodes
 from ledger import from_ledger
 from myst_nb.ext.glue.utils import PendingGlueReference
 from notebooks import running_time
+from sphinx.application import ENV_PICKLE_FILENAME
 
 BOOK = Path(__file__).parents[1]
 CLAIMS = BOOK.parent / "kdlib" / "claims.py", BOOK.parent / "kdlib" / "claims.toml"
@@ -53,8 +54,12 @@ def drawn(app):
 
 
 def keep(app, exception):
+    """What was drawn. After other warnings than those of notebooks, all is read again, and warned of again."""
+    stopped = sum("stopped" in state for state in app.states.values())
     if not exception:
         record(app).write_text(json.dumps(facts(app)), "utf-8")
+    if app._warncount > stopped:
+        Path(app.doctreedir, ENV_PICKLE_FILENAME).unlink(missing_ok=True)
 
 
 def record(app):

@@ -46,7 +46,7 @@ def find_only_what_the_contents_name(app, config):
 
 def take_over_execution(app, config):
     """MyST-NB then shows the outputs that a notebook comes with."""
-    app.notebook_mode, app.runs = config.nb_execution_mode, {}
+    app.notebook_mode, app.runs, app.states = config.nb_execution_mode, {}, {}
     if app.notebook_mode == "cache":
         config.nb_execution_mode = "off"
 
@@ -96,7 +96,7 @@ def show_outputs(app, docname, source):
 
 def say_what_stopped(app, exception):
     """In a file too, for whoever has to say it last."""
-    stopped = [state["stopped"] for state in getattr(app, "states", {}).values() if "stopped" in state]
+    stopped = [state["stopped"] for state in app.states.values() if "stopped" in state]
     file = Path(app.outdir).parent / "stopped"
     if stopped:
         file.write_text("\n".join(stopped), "utf-8")
