@@ -370,7 +370,7 @@ def _networks(key, network, x, z_t, y_g, x_test, rho, T, size):
     done = train(network.apply, params, batches_by_seed(same(x), z_t, same(y_g), size=size), rho=rho, T=T, steps=steps,
                  key=jnp.stack([key] * len(z_t)), loss=rescaled,
                  optimizer=optax.sgd(optax.cosine_decay_schedule(rate, steps), momentum=0.9, nesterov=True))
-    return jax.jit(jax.vmap(jax.vmap(network.apply, (0, None)), (0, None)))(done.params, x_test)
+    return np.asarray(jax.jit(jax.vmap(jax.vmap(network.apply, (0, None)), (0, None)))(done.params, x_test))
 
 
 PAIRS = (("digits", "mlp"), ("digits", "resnet"), ("fashion_mnist", "mlp"))
