@@ -22,7 +22,7 @@ from kdlib._gram import semidefinite_gram
 from kdlib.networks import Network
 from kdlib.training import full_batch, mini_batches, train
 
-_PLAIN_STEPS = 64  # by then flow and descent differ by less than 0.01 in the logits
+_PLAIN_STEPS = 64  # after so many, descent and flow stay within 0.01 of each other in the logits
 _LOCAL_ERROR = 3e-4  # of the logits, in a step on the flow
 
 
@@ -89,14 +89,14 @@ def train_kernel_teacher(
     require_vectors(y_g=y_g)
     require_rows(x=x, y_g=y_g)
     gram = semidefinite_gram(kernel, x)
-    largest = _largest_eigenvalue(gram)
-    bearable = 8 * len(x) / largest  # the loss has no curvature beyond largest / (4 n)
-    if learning_rate is None:
-        learning_rate = bearable / 2
-    require("learning_rate", learning_rate, f"be positive and at most {bearable:.6g}, which descent can bear",
-            lambda rate: (rate > 0) & (rate <= bearable), "leave it out for the default, half of that")
     # On a busy machine, threads that wait for each other after every product cost more than they gain.
     with threadpool_limits(1, "blas"):
+        largest = _largest_eigenvalue(gram)
+        bearable = 8 * len(x) / largest  # the loss has no curvature beyond largest / (4 n)
+        if learning_rate is None:
+            learning_rate = bearable / 2
+        require("learning_rate", learning_rate, f"be positive and at most {bearable:.6g}, which descent can bear",
+                lambda rate: (rate > 0) & (rate <= bearable), "leave it out for the default, half of that")
         coefficients = _descend(gram, y_g, learning_rate / len(x), epochs, largest)
     norms = np.sqrt(np.sum(coefficients * (coefficients @ gram), axis=1))
     return KernelTeacher(x, kernel, epochs, coefficients, norms)
