@@ -128,6 +128,6 @@ def relative(difference, size):
 
 
 # A run takes minutes at the largest width.
-COUNTS = {64: 20, 128: 20, 256: 20, 512: 20, 1024: 6}
+COUNTS = {64: 20, 128: 20, 256: 20, 512: 20, 1024: 3}
 WIDTHS = Experiment("problem_setup", repetition, WidthRun, {f"width{width}": WidthSetting(width) for width in COUNTS},
                     {f"width{width}": count for width, count in COUNTS.items()})
