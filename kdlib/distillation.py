@@ -136,8 +136,8 @@ def targets(
     .. math:: \Delta z = z_\text{s,eff} - z_0 \quad (\rho > 0), \qquad 2 y_g - 1 \quad (\rho = 0).
 
     As :math:`\rho \to 0` all effective logits grow without end, at one pace: their direction tends to that of the
-    labels' signs, beside which :math:`z_0` counts for nothing. A student's class, angle and data inefficiency depend on the
-    direction alone; its norm at :math:`\rho = 0` is in units of the common size.
+    labels' signs, beside which :math:`z_0` counts for nothing. A student's class, angle and data inefficiency depend
+    on the direction alone; its norm at :math:`\rho = 0` is in units of the common size.
 
     Args:
         z_t, y_g, rho, T: as in :func:`effective_logit`.

@@ -39,6 +39,6 @@ def test_every_module_is_on_the_map_and_imports_only_from_its_row_and_above():
 
 
 def test_one_module_alone_imports_neural_tangents():
-    users = {path.stem for path in PACKAGE.rglob("*.py") if re.search(r"import_module\(.neural_tangents|import neural_t",
-                                                                     path.read_text("utf-8"))}
+    importing = re.compile(r"import_module\(.neural_tangents|import neural_tangents\b")
+    users = {path.stem for path in PACKAGE.rglob("*.py") if importing.search(path.read_text("utf-8"))}
     assert users == {"_neural_tangents"}
