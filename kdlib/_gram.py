@@ -41,9 +41,8 @@ def _slack(eps):
     return max(1e-8, 100 * eps)
 
 
-def semidefinite_gram(kernel, x):
-    """A kernel's matrix, in float64 and symmetric to the last bit; positive semidefinite up to rounding."""
-    values = kernel_values(kernel, x, x, "x")
+def semidefinite(values):
+    """A kernel's matrix in float64 and symmetric to the last bit, if it is positive semidefinite up to rounding."""
     eps = rounding_unit(values)
     gram = np.asarray(values, float)
     diagonal = gram.diagonal()
@@ -54,7 +53,7 @@ def semidefinite_gram(kernel, x):
     require_symmetric(gram, gram, diagonal, eps)
     gram = (gram + gram.T) / 2
     shifted = gram.copy()
-    shifted[np.diag_indices(len(x))] += _slack(eps) * len(x) * diagonal.max()  # eigenvalues err by no more
+    shifted[np.diag_indices(len(gram))] += _slack(eps) * len(gram) * diagonal.max()  # eigenvalues err by no more
     try:
         cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from kdlib._checks import require, require_increasing, require_labels, require_rows, require_vectors
 from kdlib._flow import chebyshev_flow
-from kdlib._gram import semidefinite_gram
+from kdlib._gram import kernel_values, semidefinite
 from kdlib.networks import Network
 from kdlib.training import full_batch, mini_batches, train
 
@@ -88,9 +88,10 @@ def train_kernel_teacher(
     x, y_g = np.asarray(x, float), np.asarray(y_g, float)
     require_vectors(y_g=y_g)
     require_rows(x=x, y_g=y_g)
-    gram = semidefinite_gram(kernel, x)
-    # On a busy machine, threads that wait for each other after every product cost more than they gain.
+    values = kernel_values(kernel, x, x, "x")
+    # On a busy machine, threads that wait for each other at every product cost more than they gain.
     with threadpool_limits(1, "blas"):
+        gram = semidefinite(values)
         largest = _largest_eigenvalue(gram)
         bearable = 8 * len(x) / largest  # the loss has no curvature beyond largest / (4 n)
         if learning_rate is None:
@@ -98,7 +99,7 @@ def train_kernel_teacher(
         require("learning_rate", learning_rate, f"be positive and at most {bearable:.6g}, which descent can bear",
                 lambda rate: (rate > 0) & (rate <= bearable), "leave it out for the default, half of that")
         coefficients = _descend(gram, y_g, learning_rate / len(x), epochs, largest)
-    norms = np.sqrt(np.sum(coefficients * (coefficients @ gram), axis=1))
+        norms = np.sqrt(np.sum(coefficients * (coefficients @ gram), axis=1))
     return KernelTeacher(x, kernel, epochs, coefficients, norms)
 
 

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from kdlib import fully_connected, teachers
 from kdlib._flow import chebyshev_flow, chebyshev_step
-from kdlib._gram import semidefinite_gram
+from kdlib._gram import semidefinite
 from kdlib.tasks import labels, random_mixture, sample_inputs
 from kdlib.teachers import train_kernel_teacher, train_network_teacher
 from kdlib.training import full_batch, train
@@ -153,7 +153,7 @@ def test_single_precision_kernels_do():
     assert gram.dtype == "f4" and not np.array_equal(gram, gram.T)
     logits = [train_kernel_teacher(x, y_g, kernel, epochs=[50, 500]).logits(x_test) for kernel in (laplace, rounded)]
     assert np.allclose(*logits, rtol=0, atol=tolerances.TEACHER)
-    kept = semidefinite_gram(rounded, x)
+    kept = semidefinite(gram)
     assert kept.dtype == float and np.array_equal(kept, kept.T)
 
 
