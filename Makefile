@@ -52,7 +52,7 @@ bench: book ## measure the speeds that are promised
 
 # Reads the current lock for versions to keep, but need not install it.
 lock: $(BIN)/uv ## resolve requirements.txt anew from pyproject.toml
-	echo '-e .[book,dev]' | $(BIN)/uv pip compile - --universal --fork-strategy fewest --python-version 3.11 \
+	echo '-e .[architectures,book,dev]' | $(BIN)/uv pip compile - --universal --fork-strategy fewest --python-version 3.11 \
 		--no-annotate --no-emit-index-url --custom-compile-command 'make lock' -q -o requirements.txt
 
 clean: ## remove the pages, the environment and all caches

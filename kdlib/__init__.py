@@ -1,27 +1,35 @@
-"""Knowledge distillation in wide neural networks: the paper's formulas, one module per idea."""
+"""Knowledge distillation in wide neural networks: the paper's formulas, one module per idea.
+
+The import switches JAX to 64 bits, for the whole process, as 32 lose the small differences that distillation lives on.
+Arrays that are float32 stay so. Where ``JAX_ENABLE_X64`` is set, the import leaves the switch to it; while JAX is
+switched to 32 bits, by that or later, what kdlib computes is a RuntimeError and never an imprecise number.
+"""
+
+import os
 
 import jax
 
-jax.config.update("jax_enable_x64", True)  # float32 loses the small differences distillation lives on
+if "JAX_ENABLE_X64" not in os.environ:
+    jax.config.update("jax_enable_x64", True)
 
-from kdlib.distillation import (  # noqa: E402
+from kdlib.distillation import (
     correction_logit,
     distillation_loss,
     effective_logit,
     label_smoothing_logit,
     split_threshold,
 )
-from kdlib.hard_labels import hard_label_derivative  # noqa: E402
-from kdlib.inefficiency import data_inefficiency  # noqa: E402
-from kdlib.networks import fully_connected  # noqa: E402
-from kdlib.risk import (  # noqa: E402
+from kdlib.hard_labels import hard_label_derivative
+from kdlib.inefficiency import data_inefficiency
+from kdlib.networks import fully_connected
+from kdlib.risk import (
     angle_distribution,
     phuong_lampert_bound,
     power_function_bound,
     risk_bound,
     transfer_risk,
 )
-from kdlib.students import NestedStudents  # noqa: E402
+from kdlib.students import NestedStudents
 
 __version__ = "0.1.0"
 __all__ = [

@@ -12,6 +12,13 @@ import numpy as np
 _LARGEST = 2**63 - 1  # of the integers that NumPy and JAX hold
 
 
+def require_double():
+    """Raise a RuntimeError where JAX computes in 32 bits: answers there may be imprecise or infinite in silence."""
+    if jnp.result_type(float) != np.float64:
+        raise RuntimeError("kdlib computes in 64 bits, and JAX is switched to 32: call jax.config.update("
+                           "'jax_enable_x64', True), or set JAX_ENABLE_X64=1; arrays of float32 stay what they are")
+
+
 # One number, checked and returned in the type that it stands for.
 
 
@@ -56,6 +63,7 @@ def choice(name, value, options, remedy="choose one of these"):
 
 
 def _one_number(name, value, rule, remedy):
+    require_double()
     if getattr(value, "shape", None) == ():
         with suppress(TypeError):  # as of a JAX key
             value = np.asarray(value).item()
@@ -105,6 +113,7 @@ def require(name, value, rule, holds, remedy):
 
 def numeric(name, value):
     """The value as an array of float64; text is no number, though NumPy would read it as one."""
+    require_double()
     try:
         array = np.asarray(value)
         if array.dtype.kind not in _NUMBERS and not (array.dtype == object and all(map(_is_real, array.flat))):

@@ -24,7 +24,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from scipy.linalg.lapack import dpstrf
 
 from kdlib import _neural_tangents
-from kdlib._checks import require, require_whole
+from kdlib._checks import require, require_double, require_whole, whole
 
 _TILE = 512  # edge of the blocks in which kernels are computed: 2 MB each, compiled once
 
@@ -85,6 +85,7 @@ class Network:
 
     def init(self, key: Array, dimension: int) -> PyTree:
         """Weights drawn for inputs of the given dimension: a pair (W, b) for each layer, b None without biases."""
+        dimension = whole("dimension", dimension, remedy="it counts the columns of x")
         fan_in = [dimension, *[self.width] * self.depth]
         fan_out = [*[self.width] * self.depth, 1]
         params = []
@@ -403,6 +404,7 @@ def _tiles(x):
 
 
 def _rows(x):
+    require_double()
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have shape (n, d), got {x.shape}: write x[:, None] for one-dimensional inputs")
     return x

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from kdlib._checks import require, require_logits, require_ratios
+from kdlib._checks import require, require_double, require_logits, require_ratios, whole
 
 
 def sample_inputs(key: Array, n: int, d: int, *, distribution: str = "normal") -> Float[Array, "n d"]:
@@ -29,6 +29,7 @@ def sample_inputs(key: Array, n: int, d: int, *, distribution: str = "normal") -
     >>> print((x**2).sum(axis=1).round(6))
     [3. 3. 3. 3. 3.]
     """
+    n, d = whole("n", n), whole("d", d)
     if distribution == "uniform":
         return jax.random.uniform(key, (n, d), minval=-1)
     x = jax.random.normal(key, (n, d))
@@ -61,6 +62,7 @@ class GaussianMixture:
     widths: Float[Array, " q"]
 
     def __call__(self, x: Float[ArrayLike, "n d"]) -> Float[Array, " n"]:
+        require_double()
         x, centers, widths = map(jnp.asarray, (x, self.centers, self.widths))
         squares = jnp.sum((x[:, None] - centers[None]) ** 2, axis=2)
         return jnp.exp(-squares / widths[None] ** 2) @ jnp.asarray(self.amplitudes)

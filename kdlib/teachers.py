@@ -16,7 +16,7 @@ from scipy.sparse.linalg import eigsh
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from kdlib._checks import require, require_increasing, require_labels, require_rows, require_vectors
+from kdlib._checks import require, require_double, require_increasing, require_labels, require_rows, require_vectors
 from kdlib._flow import chebyshev_flow
 from kdlib._gram import kernel_values, semidefinite
 from kdlib.networks import Network
@@ -38,6 +38,7 @@ class KernelTeacher:
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
         r"""Logits :math:`z_t(x) = \Theta(x, X)\, a`, one row for each epoch."""
+        require_double()
         x = x if isinstance(x, jax.Array) else np.asarray(x, float)
         return jnp.asarray(self.coefficients) @ jnp.asarray(self.kernel(self.x, x))
 
