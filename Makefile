@@ -4,9 +4,8 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
 
-.PHONY: help book pages test lab serve pdf pictures notebooks results bench lock clean
+.PHONY: help book pages test matrix lab serve pdf pictures notebooks results bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -16,7 +15,7 @@ STOPPED = $(shell cat _build/stopped 2>/dev/null)
 
 book: pages ## build the pages and print where they are
 	$(if $(STOPPED),$(error $(STOPPED)))
-	@echo "The book is at file://$(CURDIR)/_build/html/index.html"
+	@$(BIN)/python -c 'from pathlib import Path; print("The book is at", Path("_build/html/index.html").absolute().as_uri())'
 
 pages: $(INSTALLED)
 	@mkdir -p _build && rm -f _build/stopped
@@ -26,8 +25,12 @@ pages: $(INSTALLED)
 test: book ## build the book, then test everything: library, notebooks, pages in a browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests kdlib
 
+# PYTHONS="3.12 3.13" chooses some.
+matrix: $(BIN)/uv ## test the library on every Python from 3.11 to 3.14 that is found, with the newest and the oldest JAX
+	$(BIN)/python tests/matrix.py $(PYTHONS)
+
 lab: $(INSTALLED) ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab book
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) book
 
 serve: book ## build the pages and serve them
 	@echo "The book is at http://localhost:$(PORT)/ (Ctrl-C stops)"
@@ -59,17 +62,19 @@ clean: ## remove the pages, the environment and all caches
 	rm -rf _build .venv .pytest_cache .ruff_cache .hypothesis
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements.txt | $(BIN)/pip
+# uv takes seconds where pip takes minutes, but does not read pip's settings, such as those of a mirror.
+$(INSTALLED): requirements.txt | $(BIN)/uv
 	@echo "Installing the packages of requirements.txt"
-	@$(PIP_INSTALL) --no-deps -r requirements.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -r requirements.txt || \
+		$(BIN)/pip install -q --no-deps -r requirements.txt
 	@touch $@
 
 $(BIN)/uv: | $(BIN)/pip
-	@$(PIP_INSTALL) uv
+	@$(BIN)/pip install -qq --disable-pip-version-check $$(grep ^uv== requirements.txt)
 
 $(BIN)/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo "The book needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of them." \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+		echo "The book needs Python 3.11, 3.12, 3.13 or 3.14, and $(PYTHON) is none of them." \
 			"Name one that is: make book PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear .venv || { \
 		echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu, install the package for it:" \

@@ -1,5 +1,7 @@
 """Strict settings for every test: float64, no silent rank promotion, warnings are errors."""
 
+from importlib.util import find_spec
+
 import jax
 from hypothesis import settings
 
@@ -9,3 +11,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Time is never tested: other programs run too.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+WITHOUT_BOOK = find_spec("jupyter_book") is None
+collect_ignore = WITHOUT_BOOK * ["test_book.py", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py"]
+
+
+def pytest_report_header():
+    return "the book's packages are not installed: its tests are left out" if WITHOUT_BOOK else None

@@ -32,7 +32,7 @@ def leaves_the_encoding_open(call):
     if name == "open" and isinstance(call.func, ast.Name):
         mode = call.args[1] if len(call.args) > 1 else given.get("mode")
         return mode is None or "b" not in mode.value
-    return any(getattr(given.get(option), "value", False) for option in ("text", "universal_newlines"))
+    return any(getattr(given.get(option), "value", None) is True for option in ("text", "universal_newlines"))
 
 
 @pytest.mark.parametrize("code, left_open", [
@@ -51,8 +51,18 @@ def test_every_text_file_names_its_encoding():
 
 
 def test_explorers_speak_utf_8_where_the_machine_does_not():
+    pytest.importorskip("anywidget")
     script = "from kdlib.explorers import EffectiveLogitExplorer as E; print(ascii(E._esm).count('u03c1'))"
     command = [sys.executable, "-X", "utf8=0", "-c", script]
     environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
     assert int(done.stdout) > 0  # the Greek letter of a slider
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no copy that git has made")
+def test_a_checkout_has_the_same_bytes_where_git_converts_the_ends_of_lines(tmp_path):
+    git = lambda *words: subprocess.run(["git", *words], stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+    git("clone", "-q", "-c", "core.autocrlf=true", str(ROOT), str(tmp_path))
+    for line in git("-C", str(tmp_path), "ls-files", "--eol").splitlines():
+        index, work, *_ = line.split()
+        assert index.removeprefix("i/") == work.removeprefix("w/"), line
