@@ -13,7 +13,6 @@ import sys
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -199,18 +198,22 @@ class _Notebook:
 
 async def _run_side_by_side(notebooks, say):
     """Run notebooks, the first ones first, as many at once as there are cores."""
-    slots = asyncio.Semaphore(cores())
+    at_once = min(cores(), len(notebooks))
+    slots = asyncio.Semaphore(at_once)
+    # More threads than cores, and those of OpenBLAS would spend most of the time waiting for each other.
+    environment = {"OPENBLAS_NUM_THREADS": str(cores() // at_once)} | os.environ
 
     async def one(notebook):
         async with slots:
-            return notebook, await notebook.run(say, dict(os.environ))
+            return notebook, await notebook.run(say, environment)
 
     return dict(await asyncio.gather(*map(one, notebooks)))
 
 
 def _finish(work):
     """What a coroutine returns. It runs in a thread, where nbclient leaves Ctrl-C alone: here that stops all of it."""
-    with closing(asyncio.new_event_loop()) as loop, ThreadPoolExecutor(1) as pool:
+    with asyncio.Runner() as runner, ThreadPoolExecutor(1) as pool:
+        loop = runner.get_loop()
         task = loop.create_task(work)
         done = pool.submit(loop.run_until_complete, task)
         try:
