@@ -271,7 +271,7 @@ class LessonsRun:
 
 
 def new_student(key, setting):
-    """Samples, students of them, their logits at initialisation, and the teachers' logits by teacher and epoch."""
+    """Samples, students of them, their logits at initialisation, and the teachers' logits, by teacher and epoch."""
     of_x, of_z_0 = jax.random.split(key)
     x = sample_inputs(of_x, setting.samples, setting.d)
     z_t = np.stack([teacher.logits(x).T for _, teacher in setting.lessons], axis=1)
@@ -306,17 +306,8 @@ def taught(key, setting: LessonsSetting):
 
 
 @dataclass(frozen=True)
-class TransitionRun:
-    """Norms of the weight change for the middle epoch, at the numbers of samples ``setting.at`` and in its decade."""
-
-    soft: np.ndarray = quantity("soft labels alone", "n, teacher")
-    signs: np.ndarray = quantity("hard labels, rho -> 0", "n, teacher")
-    decade: np.ndarray = quantity("soft and hard labels, from n_max / 10 to n_max", "end, teacher, rho")
-
-
-@dataclass(frozen=True)
 class TransitionSetting(LessonsSetting):
-    """The same, for a longer series in which only the soft ratios count."""
+    """The same, for a longer series in which only soft ratios and the teachers' own errors count."""
 
     @property
     def at(self):
@@ -330,12 +321,26 @@ class TransitionSetting(LessonsSetting):
         return window_ends(middle, window=window)
 
 
+@dataclass(frozen=True)
+class TransitionRun:
+    """Norms of the weight change for the middle epoch, at the numbers of samples ``setting.at`` or ``decade_at``."""
+
+    soft: np.ndarray = quantity("soft labels alone", "n, teacher")
+    signs: np.ndarray = quantity("hard labels, rho -> 0", "n, teacher")
+    decade: np.ndarray = quantity("soft and hard labels, at the ends of the last decade", "n, teacher, rho")
+    # A point on the boundary may count as wrong on another machine.
+    wrong: np.ndarray = quantity("share of samples at which the teacher's sign is not the truth's", "teacher, epoch",
+                                 within=2e-3)
+
+
 def from_soft_to_hard(key, setting: TransitionSetting):
-    """The part of a run of :func:`taught` that a longer series needs."""
-    _, students, z_0, z_t = new_student(key, setting)
+    """The soft ratios of :func:`taught`, and how often teachers err."""
+    x, students, z_0, z_t = new_student(key, setting)
     ratios = soft_to_hard(z_t[..., MIDDLE], z_0, setting.T)
-    at_ends = norms_at(setting.at, students, ratios[..., [0, -1]])
-    return TransitionRun(*np.moveaxis(at_ends, -1, 0), norms_at(setting.decade_at, students, ratios))
+    soft, signs = np.moveaxis(norms_at(setting.at, students, ratios[..., [0, -1]]), -1, 0)
+    truth = np.stack([truth(x) > 0 for truth, _ in setting.lessons], axis=1)
+    return TransitionRun(soft, signs, norms_at(setting.decade_at, students, ratios),
+                         wrong=np.mean((z_t > 0) != truth[..., None], axis=0))
 
 
 LESSONS = Experiment("data_inefficiency.lessons", taught, LessonsRun, {f"d{d}": LessonsSetting(d) for d in (1, 2)}, 20,
