@@ -20,6 +20,7 @@ from kdlib.experiments.practical import (
 )
 
 KEY = jax.random.key(0)
+KEYS = jax.random.split(KEY, 3)
 TINY = setting("digits", n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), steps=4, early=1, sizes=(10, 20),
                points=50)  # fmt: skip
 
@@ -33,11 +34,11 @@ def test_samples_of_student_and_teacher_are_disjoint():
 
 
 def test_a_grid_has_every_teacher_and_one_student_of_hard_labels():
-    run = grid(KEY, TINY)
+    run = grid(KEYS, TINY)
     assert run.students.shape == (3, 3, 2) and run.teacher.shape == run.at_samples.shape == (3,)
     assert np.array_equal(run.students[:, 0, 0], run.students[:, 0, 1])
     assert len(set(run.students[:, 0, 0])) == 1  # whose teacher does not matter
-    one = grid(KEY, TINY, which=["comparable"])
+    one = grid(KEYS, TINY, which=["comparable"])
     assert np.array_equal(one.students[0], run.students[TEACHERS.index("comparable")])
 
 
@@ -51,7 +52,7 @@ def test_resnet20_takes_images_of_the_size_of_cifar():
 
 
 def test_transfer_and_closed_form_at_a_tiny_size(monkeypatch):
-    risk = transfer(KEY, TINY).risk
+    risk = transfer(KEYS, TINY).risk
     assert risk.shape == (len(COPIES), 2) and ((risk >= 0) & (risk <= 1)).all()
     monkeypatch.setattr("kdlib.experiments.practical.DESCENT", (3, 0.5))
     run = closed_form(KEY, TINY)
@@ -85,4 +86,4 @@ def test_bad_settings_are_refused(change, message):
 
 def test_more_samples_than_there_are_is_refused():
     with pytest.raises(ValueError, match="digits must have 1400 training samples for student and teacher, got 1297"):
-        grid(KEY, setting("digits", n_teacher=1200))
+        grid(KEYS, setting("digits", n_teacher=1200))

@@ -239,10 +239,13 @@ class GridRun:
     students: np.ndarray = quantity("students' test error", "teacher, rho, T", within=ANOTHER_MACHINE)
 
 
-def grid(key: Array, setting: PracticalSetting, *, which: Sequence[str] = TEACHERS, times: int = 1) -> GridRun:
-    """Test errors of students over (rho, T), for each of the teachers; students train for ``times`` the steps."""
+def grid(keys: Array, setting: PracticalSetting, *, which: Sequence[str] = TEACHERS, times: int = 1) -> GridRun:
+    """Test errors of students over (rho, T), for each of the teachers; students train for ``times`` the steps.
+
+    There is a key for the samples, one for the teachers and one for the students.
+    """
     data = images(setting)
-    of_samples, of_teachers, of_students = jax.random.split(key, 3)
+    of_samples, of_teachers, of_students = keys
     own, other = _samples(of_samples, setting, data, setting.n, setting.n_teacher)
     z_t, errors = map(np.array, zip(*_teachers(of_teachers, setting, data, own, other, which), strict=True))
     (rho, T), place = _cells(setting.rho, setting.T)
@@ -275,7 +278,17 @@ def _teachers(key: Array, setting: PracticalSetting, data: Images, own, other, w
 
 def longer(key: Array, setting: PracticalSetting) -> GridRun:
     """The comparable teacher's students, trained four times as long: had they converged?"""
-    return grid(key, setting, which=["comparable"], times=4)
+    return grid(jax.random.split(key, 3), setting, which=["comparable"], times=4)
+
+
+@dataclass(frozen=True)
+class Streams(Experiment):
+    """An experiment whose repetitions take their three keys from three streams."""
+
+    def key(self, setting, seed, i):
+        """The i-th key of each stream."""
+        streams = jax.random.split(jax.random.key(seed), 3)
+        return jnp.stack([jax.random.split(stream, i + 1)[i] for stream in streams])
 
 
 @dataclass(frozen=True)
@@ -289,14 +302,14 @@ class TransferRun:
 COPIES = (1.0, 0.9, 0.0)  #: soft ratios of the students whose transfer risk is measured
 
 
-def transfer(key: Array, setting: PracticalSetting) -> TransferRun:
+def transfer(keys: Array, setting: PracticalSetting) -> TransferRun:
     """Transfer risk over the number of samples, with the teacher's own classes as labels.
 
     The teacher is trained on ``2 n`` samples that no student sees. Larger sets are trained for longer: at least 50
-    passes. The temperature is the setting's last.
+    passes. The temperature is the setting's last. Keys as for :func:`grid`.
     """
     data = images(setting)
-    of_samples, of_teacher, of_students = jax.random.split(key, 3)
+    of_samples, of_teacher, of_students = keys
     own, other = _samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
     teacher = _fit(of_teacher[None], setting, data.x[other][None], None, data.y[other][None],
                    steps=2 * setting.steps).params
@@ -375,9 +388,9 @@ def _networks(key, network, x, z_t, y_g, x_test, rho, T, size):
 
 PAIRS = (("digits", "mlp"), ("digits", "resnet"), ("fashion_mnist", "mlp"))
 _cases = lambda *pairs, **changes: {"_".join(pair): setting(*pair, **changes) for pair in pairs}
-GRID = Experiment("practical.grid", grid, GridRun, _cases(*PAIRS), 10)
+GRID = Streams("practical.grid", grid, GridRun, _cases(*PAIRS), 10)
 LONGER = Experiment("practical.longer", longer, GridRun, _cases(PAIRS[0], T=(5.0,)), 10)
-TRANSFER = Experiment("practical.transfer", transfer, TransferRun, _cases(PAIRS[0], PAIRS[2], T=(5.0,)), 10)
+TRANSFER = Streams("practical.transfer", transfer, TransferRun, _cases(PAIRS[0], PAIRS[2], T=(5.0,)), 10)
 # A kernel of 10,000 samples would take too long.
 CLOSED_FORM = Experiment("practical.closed_form", closed_form, ClosedFormRun,
                          _cases(PAIRS[0], n=200, n_teacher=1000, T=(1.0, 5.0)), 10)
