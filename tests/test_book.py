@@ -188,6 +188,7 @@ def test_a_notebook_shows_how_long_it_took_and_no_cell_takes_long(on_disk, path)
     article = (HTML / f"book/{path.stem}.html").read_text("utf-8")
     shown = re.search(r"It takes</em>\s+(\d+) seconds", article)
     run = Book(ROOT).kept_run(path)
+    assert run, f"{path.stem} or something that it uses has changed since: run make book first"
     assert int(shown[1]) == round(run.seconds)
     allowed = CELL * max(1, run.calibration / CALIBRATION)
     long = {cell.execution_count: seconds(cell) for cell in code_cells(run.notebook) if seconds(cell) > allowed}

@@ -178,7 +178,7 @@ class running_time(nodes.Inline, nodes.Element):
 
 class RunningTime(SphinxRole):
     def run(self):
-        return [running_time(of=f"{self.env.docname.rpartition('/')[0]}/{self.text}")], []
+        return [running_time(of=f"{self.env.docname.rpartition('/')[0]}/{self.text}".lstrip("/"))], []
 
 
 class FillInTime(SphinxPostTransform):

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+import numpy as np
 from docutils import nodes
 from notebooks import notebooks
 from sphinx.util.docutils import SphinxDirective
@@ -69,18 +70,27 @@ class Constants(Settings):
 class StoredRuns(SphinxDirective):
     def run(self):
         self.env.metadata[self.env.docname]["stored"] = stored()
-        rows = "".join(map(self.row, sorted(STORED.glob("*.json"))))
+        rows = "".join(map(self.row, sorted([*STORED.glob("*.json"), *STORED.glob("*.npz")])))
         head = "".join(f'<th scope="col">{name}</th>' for name in ("Made by", "On", "With"))
         html = f'<table class="claims settings stored"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         return [nodes.raw("", html, format="html")]
 
     def row(self, path):
-        stored = json.loads(path.read_text("utf-8"))
-        settings = stored["setting"] if "setting" in stored else stored["settings"]
+        known = provenance(path)
+        settings = known["setting"] if "setting" in known else known["settings"]
         if isinstance(settings, dict):
-            settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in settings.items())
-        return (f'<tr><th scope="row"><code>{escape(stored["command"])}</code></th><td>{stored["date"]}</td>'
+            repeated = {"repetitions": known["repetitions"]} if "repetitions" in known else {}
+            settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in (settings | repeated).items())
+        return (f'<tr><th scope="row"><code>{escape(known["command"])}</code></th><td>{known["date"]}</td>'
                 f"<td>{escape(str(settings))}</td></tr>")
+
+
+def provenance(path):
+    """What is stored beside results about their making."""
+    if path.suffix == ".json":
+        return json.loads(path.read_text("utf-8"))
+    with np.load(path) as file:
+        return json.loads(str(file["provenance"]))
 
 
 def stored():
