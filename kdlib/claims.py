@@ -18,7 +18,7 @@ FAILS = "does not hold as stated"
 UNDECIDED = "undecided"
 VERDICTS = HOLDS, CONDITIONAL, FAILS, UNDECIDED
 
-#: What the paper asserts, in our words: id -> place, claim, chapter, measured, relation and, for some, condition.
+#: What the paper asserts, in our words, by id; each has place, claim, chapter, measured, relation, some a condition.
 CLAIMS = tomllib.loads((files("kdlib") / "claims.toml").read_text("utf-8"))
 
 # A relation -> how far a number is on the right side of a limit, and whether the limit itself will do.

@@ -5,6 +5,6 @@ is out of date. The library itself imports nothing from here.
 """
 
 from kdlib.experiments._show import show
-from kdlib.experiments._store import Experiment, Results, Setting, parameter, quantity
+from kdlib.experiments._store import Experiment, ReplayDiffers, Results, Setting, parameter, quantity
 
-__all__ = ["Experiment", "Results", "Setting", "parameter", "quantity", "show"]
+__all__ = ["Experiment", "ReplayDiffers", "Results", "Setting", "parameter", "quantity", "show"]
