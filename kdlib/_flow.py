@@ -12,6 +12,9 @@ def chebyshev_flow(velocity, y, times, *, radius, error, step):
     each, is stable if h times the spectral radius of the Jacobian is at most :math:`0.65\,(s^2 - 1)`, where s steps of
     Euler's reach 2 s. The error alone thus decides how long a step is, and its length how many stages it has.
 
+    An implicit solver, such as SciPy's LSODA, is content with fewer evaluations, but factorises Jacobians. In
+    benchmarks/teachers.py it is the slower of the two from some hundreds of dimensions on.
+
     Args:
         velocity: v, whose Jacobian has real eigenvalues that are not positive, as that of a gradient flow.
         radius: of a state, a bound on the spectral radius of the Jacobian.
