@@ -1,19 +1,337 @@
-"""K classes against independent oracles: mpmath at 60 digits and more, scipy, the two-class functions."""
+"""K classes against independent oracles: mpmath at 120 digits, scipy, the two-class functions, closed forms."""
 
 import jax
 import jax.numpy as jnp
+import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from tolerances import DERIVATIVE, LOGIT, ROUNDING
 
-from kdlib.classes import class_distillation_loss
-from kdlib.distillation import distillation_loss
+from kdlib.classes import (
+    beats,
+    class_correction_logit,
+    class_distillation_loss,
+    class_effective_logit,
+    class_targets,
+)
+from kdlib.distillation import correction_logit, distillation_loss, effective_logit, targets
 
 logits = st.floats(-1e3, 1e3)
 labels = st.sampled_from([0, 1])
 temperatures = st.floats(np.log(0.05), np.log(1e3)).map(lambda u: float(np.exp(u)))
+soft_ratios = st.one_of(
+    st.floats(1e-3, 1 - 1e-3),
+    st.floats(-300, -3).map(lambda u: 10.0**u),
+    st.floats(-15, -3).map(lambda u: 1 - 10.0**u),
+)
+
+
+def teacher(seed, K, kind, size):
+    """A teacher's logits of some kind, and a label."""
+    rng = np.random.default_rng(seed)
+    y_g, z = int(rng.integers(K)), rng.standard_normal(K)
+    z_t = {
+        "random": z,
+        "sure": np.where(np.arange(K) == rng.integers(K), 3.0, 0.0),
+        "evenly wrong": np.where(np.arange(K) == y_g, -3.0, 0.0),
+        "in two minds": np.where(z > 1, 1.0, -1.0),
+        "undecided": np.zeros(K),
+        "tied": np.round(z),
+    }[kind]
+    return np.clip(size * z_t, -900, 900), y_g
+
+
+KINDS = ["random", "sure", "evenly wrong", "in two minds", "undecided", "tied"]
+cases = st.builds(teacher, st.integers(0, 10**6), st.sampled_from([2, 3, 10, 100]), st.sampled_from(KINDS),
+                  st.sampled_from([0.1, 1.0, 5.0, 40.0, 300.0]))
+
+
+# --- The minimiser ----------------------------------------------------------------------------------
+
+
+def mp_softmax(z):
+    powers = [mp.exp(value - max(z)) for value in z]
+    total = mp.fsum(powers)
+    return [power / total for power in powers]
+
+
+def minimiser(z_t, y_g, rho, T, start):
+    """Where the loss's gradient is zero to 45 digits and more: there is one such place. Newton's method at 120 digits.
+
+    Of the Hessian, diag(s/T + kappa pi) - s s'/T - kappa pi pi', the second term drops out of steps with s'dz = 0.
+    """
+    with mp.workdps(120):
+        z, z_t = [mp.mpf(float(value)) for value in start], [mp.mpf(value) for value in z_t]
+        rho, T = mp.mpf(rho), mp.mpf(T)
+        K, kappa, q = len(z), T * (1 - rho) / rho, mp_softmax([value / T for value in z_t])
+        for _ in range(12):
+            s, pi = mp_softmax([value / T for value in z]), mp_softmax(z)
+            wrong = mp.fsum(pi[:y_g] + pi[y_g + 1 :])
+            slope = [s[k] - q[k] + kappa * (-wrong if k == y_g else pi[k]) for k in range(K)]
+            bend = [s[k] / T + kappa * pi[k] for k in range(K)]
+            mean = -mp.fsum(pi[k] * slope[k] / bend[k] for k in range(K))
+            mean /= mp.fsum(pi[k] * s[k] / T / bend[k] for k in range(K))
+            step = [(kappa * pi[k] * mean - slope[k]) / bend[k] for k in range(K)]
+            step = [value - mp.fsum(step) / K for value in step]
+            z = [value + change for value, change in zip(z, step, strict=True)]
+            if max(map(abs, step)) < mp.mpf(10) ** -45:
+                return [value - mp.fsum(z) / K for value in z]
+    raise AssertionError("Newton's method did not converge: the start is no minimiser")
+
+
+def check_against_mpmath(z_t, y_g, rho, T):
+    found = np.asarray(class_effective_logit(z_t, y_g, rho=rho, T=T))
+    exact = minimiser(z_t, y_g, rho, T, found)
+    error = max(abs(mp.mpf(float(a)) - b) for a, b in zip(found, exact, strict=True))
+    assert error <= LOGIT * max(1, *map(abs, exact))
+
+
+@settings(max_examples=150)
+@given(cases, soft_ratios, temperatures)
+def test_effective_logits_are_the_minimiser_anywhere(case, rho, T):
+    check_against_mpmath(*case, rho, T)
+
+
+@settings(max_examples=30)
+@given(cases, st.floats(-1e-9, 1e-9), temperatures)
+def test_effective_logits_where_the_label_just_wins(case, shift, T):
+    check_against_mpmath(*case, (1 + shift) * T / (1 + T), T)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rho", [1e-300, 0.5, 1 - 1e-15])
+@pytest.mark.parametrize("T", [0.05, 1.0, 5.0, 1e3])
+def test_effective_logits_are_the_minimiser_at_the_corners(kind, rho, T):
+    check_against_mpmath(*teacher(0, 10, kind, 300.0), rho, T)
+
+
+@pytest.mark.parametrize("kind, size, rho, T", [
+    ("random", 5.0, 0.9, 5.0), ("evenly wrong", 300.0, 0.1, 0.1), ("sure", 40.0, 1e-100, 2.0),
+    ("random", 0.1, 0.5, 1e3),
+])
+def test_effective_logits_of_a_thousand_classes(kind, size, rho, T):
+    check_against_mpmath(*teacher(1, 1000, kind, size), rho, T)
+
+
+@pytest.mark.parametrize("rho, T", [(0.05, 5.0), (0.5, 1.0), (0.9, 0.3), (0.99, 20.0)])
+@pytest.mark.parametrize("K", [3, 10])
+def test_effective_logits_minimise_the_loss(K, rho, T):
+    """By scipy, which stops where the loss is flat to half the digits."""
+    z_t, y_g = teacher(2, K, "random", 1.0)
+    loss = lambda z: class_distillation_loss(z, z_t, y_g, rho=rho, T=T)
+    best = class_effective_logit(z_t, y_g, rho=rho, T=T)
+    found = minimize(jax.jit(jax.value_and_grad(loss)), np.zeros(K), jac=True, method="BFGS", options={"gtol": 1e-9})
+    assert np.allclose(found.x - found.x.mean(), best, atol=1e-5)
+    assert loss(best) <= loss(found.x) + 1e-14
+    assert np.abs(jax.grad(loss)(best)).max() < 1e-14
+
+
+@settings(max_examples=100)
+@given(logits, logits, labels, st.one_of(st.just(0.0), soft_ratios, st.just(1.0)), temperatures)
+def test_two_classes_are_the_effective_logit(t_0, t_1, y_g, rho, T):
+    z = class_effective_logit([t_0, t_1], y_g, rho=rho, T=T)
+    one = effective_logit(t_1 - t_0, y_g, rho=rho, T=T)
+    assert float(z[1] - z[0]) == pytest.approx(float(one), rel=2 * LOGIT, abs=2 * LOGIT)
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 0.99))
+def test_closed_form_at_temperature_one(seed, rho):
+    z_t, y_g = teacher(seed, 10, "random", 5.0)
+    mixture = np.log(rho) + log_softmax(z_t)
+    mixture[y_g] = np.logaddexp(mixture[y_g], np.log1p(-rho))
+    z = class_effective_logit(z_t, y_g, rho=rho, T=1.0)
+    assert np.allclose(z, mixture - mixture.mean(), rtol=0, atol=1000 * ROUNDING)
+
+
+def test_limits_in_rho():
+    z_t = np.array([[-900.0, 2.0, 901.0], [0.0, 1e-9, 5.0]])
+    soft, hard = (class_effective_logit(z_t, [0, 2], rho=rho, T=3.0) for rho in (1.0, 0.0))
+    np.testing.assert_allclose(soft, z_t - z_t.mean(axis=1, keepdims=True), rtol=ROUNDING)
+    np.testing.assert_array_equal(hard, [[np.inf, -np.inf, -np.inf], [-np.inf, -np.inf, np.inf]])
+
+
+@pytest.mark.parametrize("T", [0.5, 1.0, 5.0])
+def test_the_logits_of_small_soft_ratios_point_to_the_label(T):
+    z_t, y_g = teacher(0, 5, "random", 3.0)
+    direction = class_targets(z_t, y_g, rho=0.0, T=T)
+    assert np.allclose(direction, np.eye(5)[y_g] - 0.2)
+    away = lambda rho: np.abs((z := class_effective_logit(z_t, y_g, rho=rho, T=T)) / np.ptp(z) - direction).max()
+    # The others' distances stay while the label's grows like log(1/rho).
+    assert away(1e-300) == pytest.approx(away(1e-30) / 10, rel=0.2)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6), st.floats(-3, 8), st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-300, 1.0])),
+       st.floats(-3, 6))
+def test_no_valid_input_gives_nan(seed, size, rho, T):
+    z_t, y_g = teacher(seed, 5, "random", 1.0)
+    z_t, T = np.clip(10.0**size * z_t, -1e8, 1e8), 10.0**T
+    assert not np.isnan(class_effective_logit(z_t, y_g, rho=rho, T=T)).any()
+    assert not np.isnan(class_correction_logit(z_t, y_g, T=T)).any()
+
+
+# --- Derivatives ------------------------------------------------------------------------------------
+
+
+def derivative_by_mpmath(z_t, y_g, rho, T, direction):
+    """Of the minimiser, along a direction in (z_t, rho, T): a central difference with a step of 1e-30."""
+    start = class_effective_logit(z_t, y_g, rho=rho, T=T)
+    with mp.workdps(120):
+        h = mp.mpf(10) ** -30
+        at = lambda sign: minimiser([mp.mpf(z) + sign * h * d for z, d in zip(z_t, direction[0], strict=True)], y_g,
+                                    mp.mpf(rho) + sign * h * direction[1], mp.mpf(T) + sign * h * direction[2], start)
+        return np.array([float((a - b) / (2 * h)) for a, b in zip(at(1), at(-1), strict=True)])
+
+
+@pytest.mark.parametrize("kind, size, rho, T", [
+    ("random", 3.0, 0.5, 5.0), ("random", 40.0, 0.05, 2.0), ("sure", 5.0, 0.9, 0.3), ("tied", 3.0, 0.999999, 2.0),
+    ("random", 1.0, 1e-6, 20.0), ("evenly wrong", 5.0, 0.3, 0.5), ("random", 300.0, 0.97, 20.0),
+    ("sure", 5.0, 0.8, 1.0),
+])
+def test_derivatives_forward_and_reverse(kind, size, rho, T):
+    z_t, y_g = teacher(3, 5, kind, size)
+    f = lambda *args: class_effective_logit(args[0], y_g, rho=args[1], T=args[2])
+    exact = [np.stack([derivative_by_mpmath(z_t, y_g, rho, T, (row, 0, 0)) for row in np.eye(5)], axis=1),
+             derivative_by_mpmath(z_t, y_g, rho, T, (np.zeros(5), 1, 0)),
+             derivative_by_mpmath(z_t, y_g, rho, T, (np.zeros(5), 0, 1))]
+    for derivative in (jax.jacrev, jax.jacfwd):
+        for found, right in zip(derivative(f, (0, 1, 2))(z_t, rho, T), exact, strict=True):
+            assert np.allclose(found, right, rtol=DERIVATIVE, atol=DERIVATIVE * max(1, np.abs(right).max()))
+
+
+@pytest.mark.parametrize("derivative", [jax.jacrev, jax.jacfwd])
+def test_derivatives_at_the_ends_of_rho(derivative):
+    z_t, y_g = teacher(4, 5, "random", 3.0)
+    f = lambda z, rho, T: class_effective_logit(z, y_g, rho=rho, T=T)
+    by_z, by_rho, by_T = derivative(f, (0, 1, 2))(z_t, 1.0, 5.0)
+    assert np.allclose(by_z, np.eye(5) - 0.2, atol=ROUNDING) and np.allclose(by_T, 0, atol=ROUNDING)
+    assert np.allclose(by_rho, -class_correction_logit(z_t, y_g, T=5.0), rtol=ROUNDING, atol=0)
+    by_z, by_rho, by_T = derivative(f, (0, 1, 2))(z_t, 0.0, 5.0)
+    nearly = derivative(f, (0, 1, 2))(z_t, 1e-200, 5.0)
+    assert np.allclose(by_z, nearly[0], rtol=1e-9) and np.allclose(by_T, nearly[2], rtol=1e-9)
+    assert (np.abs(by_rho) > 1e306).all() and ((by_rho < 0) == (np.arange(5) == y_g)).all()
+
+
+def test_two_classes_have_the_derivatives_of_the_effective_logit():
+    both = lambda z, rho, T: jnp.diff(class_effective_logit(jnp.array([0.0, z]), 0, rho=rho, T=T))[0]
+    one = lambda z, rho, T: effective_logit(z, 0, rho=rho, T=T)
+    for at in ((-8.0, 0.5, 5.0), (3.0, 0.9, 0.3), (40.0, 0.3, 4.0)):
+        assert np.allclose(jax.grad(both, (0, 1, 2))(*at), jax.grad(one, (0, 1, 2))(*at), rtol=DERIVATIVE, atol=1e-12)
+
+
+def test_second_derivative():
+    z_t, y_g = teacher(5, 4, "random", 3.0)
+    f = lambda z: class_effective_logit(z, y_g, rho=0.9, T=5.0)[1]
+    gradient, h = jax.grad(f), 1e-4
+    differences = [(gradient(z_t + h * row) - gradient(z_t - h * row)) / (2 * h) for row in np.eye(4)]
+    assert np.allclose(jax.hessian(f)(z_t), differences, rtol=1e-5, atol=1e-8)
+
+
+def test_jit_vmap_and_broadcasting_agree():
+    z_t = 3 * np.random.default_rng(0).standard_normal((7, 4))
+    y_g, rho = np.arange(7) % 4, np.array([[0.2], [0.8]])
+    whole = class_effective_logit(z_t, y_g, rho=rho, T=2.0)
+    f = lambda z, y, r: class_effective_logit(z, y, rho=r, T=2.0)
+    rows = jax.jit(jax.vmap(jax.vmap(f, (0, 0, None)), (None, None, 0)))(z_t, y_g, rho[:, 0])
+    assert whole.shape == (2, 7, 4)
+    assert np.allclose(whole, rows, rtol=ROUNDING, atol=ROUNDING)
+    assert class_effective_logit(np.float32(z_t), y_g, rho=0.5, T=1).dtype == jnp.float64
+
+
+# --- Properties -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100)
+@given(cases, soft_ratios, temperatures)
+def test_logits_are_centred_and_other_classes_keep_the_teachers_order(case, rho, T):
+    z_t, y_g = case
+    z = np.asarray(class_effective_logit(z_t, y_g, rho=rho, T=T))
+    size = max(1, np.abs(z).max())
+    assert abs(z.mean()) <= LOGIT * size
+    others = np.delete(np.arange(len(z)), y_g)
+    order = others[np.argsort(z_t[others])]
+    assert (np.diff(z[order]) >= -2 * LOGIT * size).all()
+
+
+@settings(max_examples=150)
+@given(cases, soft_ratios, temperatures)
+def test_the_label_beats_whom_the_pairwise_rule_says(case, rho, T):
+    z_t, y_g = case
+    z = np.asarray(class_effective_logit(z_t, y_g, rho=rho, T=T))
+    lead, clear = z[y_g] - z, 2 * LOGIT * max(1, np.abs(z).max())
+    rule = np.asarray(beats(z_t, y_g, rho=rho, T=T))
+    assert rule[y_g]
+    assert (rule[lead > clear]).all() and not rule[lead < -clear].any()
+
+
+@settings(max_examples=50)
+@given(cases, temperatures)
+def test_no_teacher_wins_up_to_the_limit_and_a_sure_one_does_beyond(case, T):
+    z_t, y_g = case
+    assert beats(z_t, y_g, rho=T / (1 + T) * (1 - 1e-12), T=T).all()
+    wrong = (y_g + 1) % len(z_t)
+    assert not beats(1e6 * np.eye(len(z_t))[wrong], y_g, rho=T / (1 + T) * (1 + 1e-9), T=T)[wrong]
+
+
+def test_the_rule_at_the_ends_of_rho_at_ties_and_for_masked_classes():
+    z_t = [0.0, 1.0, 0.0, -1.0]
+    np.testing.assert_array_equal(beats(z_t, 0, rho=1.0, T=2.0), [True, False, False, True])
+    assert beats(z_t, 1, rho=1.0, T=2.0).all() and beats(z_t, 3, rho=0.0, T=2.0).all()
+    assert beats([0.0, 1.0, -1.7e308, np.finfo(float).min], 0, rho=0.9, T=0.5)[2:].all()
+    # Two classes that differ by less than their probabilities' rounding.
+    assert not beats([0.0, 1e-12], 0, rho=1 - 1e-14, T=1.0)[1] and beats([0.0, 1e-14], 0, rho=1 - 1e-12, T=1.0)[1]
+
+
+@settings(max_examples=50)
+@given(cases, soft_ratios, temperatures, st.integers(0, 100))
+def test_classes_have_no_order_and_logits_no_zero(case, rho, T, seed):
+    z_t, y_g = case
+    z = np.asarray(class_effective_logit(z_t, y_g, rho=rho, T=T))
+    permuted = np.random.default_rng(seed).permutation(len(z))
+    again = class_effective_logit(z_t[permuted] + 7.0, int(np.flatnonzero(permuted == y_g)[0]), rho=rho, T=T)
+    assert np.allclose(again, z[permuted], rtol=0, atol=2 * LOGIT * max(1, np.abs(z).max()))
+
+
+# --- Corrections and targets ------------------------------------------------------------------------
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10**6), st.floats(0.5, 20))
+def test_correction_logit_is_its_formula(seed, T):
+    z_t, y_g = teacher(seed, 6, "random", 5.0)
+    with mp.workdps(60):
+        pi, q = mp_softmax([mp.mpf(z) for z in z_t]), mp_softmax([mp.mpf(z) / mp.mpf(T) for z in z_t])
+        pull = [mp.mpf(T) ** 2 * ((k == y_g) - pi[k]) / q[k] for k in range(6)]
+        exact = np.array([float(value - mp.fsum(pull) / 6) for value in pull])
+    found = class_correction_logit(z_t, y_g, T=T)
+    assert np.allclose(found, exact, rtol=0, atol=1e-12 * np.abs(exact).max())
+
+
+@given(logits, logits, labels, st.floats(0.5, 20))
+def test_two_classes_have_the_correction_logit(t_0, t_1, y_g, T):
+    both = class_correction_logit([t_0, t_1], y_g, T=T)
+    one = correction_logit(t_1 - t_0, y_g, T=T)
+    assert float(both[1] - both[0]) == pytest.approx(float(one), rel=1e-11)
+
+
+def test_corrections_beyond_float64_are_infinite_towards_the_label():
+    np.testing.assert_array_equal(class_correction_logit([-900.0, 0.0, 1.0], 0, T=1.0), [np.inf, -np.inf, -np.inf])
+    # A right and sure teacher at T < 1: of the classes that it takes for impossible, the likeliest falls most.
+    np.testing.assert_array_equal(class_correction_logit([900.0, 0.0, -900.0], 0, T=0.5), [np.inf, np.inf, -np.inf])
+
+
+def test_targets_of_two_classes_are_those_of_one_logit():
+    rng = np.random.default_rng(0)
+    z_t, z_0, y_g = rng.standard_normal((6, 2)), rng.standard_normal((6, 2)), np.arange(6) % 2
+    one = targets(np.diff(z_t)[:, 0], y_g, rho=0.9, T=5.0, z_0=np.diff(z_0)[:, 0])
+    assert np.allclose(np.diff(class_targets(z_t, y_g, rho=0.9, T=5.0, z_0=z_0))[:, 0], one)
+    both = class_targets(z_t, y_g, rho=np.array([[1.0], [0.0]]), T=5.0, z_0=z_0)
+    assert both.shape == (2, 6, 2) and np.allclose(both.mean(axis=-1), 0)
+    assert np.allclose(both[1], np.eye(2)[y_g] - 0.5)
 
 
 # --- The loss ---------------------------------------------------------------------------------------
@@ -85,6 +403,25 @@ SINGLE = np.array(ONE, np.float32)
      r"z_t must lie between -3e\+38 and 3e\+38, so that float32 holds them divided by T, got 1e\+39: subtract"),
     (lambda: class_distillation_loss(SINGLE, [[3e38, 0.0]], [0], rho=0.5, T=0.5), r"z_t must lie .* got 3e\+38"),
     (lambda: class_distillation_loss([[-1e300, 1e308]], ONE, [0], rho=0.5, T=0.5), r"z_s must lie .* got 1e\+308"),
+    (lambda: class_effective_logit([1.0, 2.0, 3.0], 3, rho=0.5, T=1),
+     "y_g must be classes from 0 to 2, got 3: number the classes from 0, .* subtract 1 from labels that begin with 1"),
+    (lambda: class_effective_logit(ONE, -1, rho=0.5, T=1), "y_g must be classes from 0 to 1, got -1"),
+    (lambda: class_effective_logit([1.0], 0, rho=0.5, T=1), r"z_t must have shape \(n, K\), got \(1,\): give K >= 2"),
+    (lambda: class_effective_logit(1.0, 0, rho=0.5, T=1), r"z_t must have shape \(n, K\), got \(\)"),
+    (lambda: class_effective_logit([1.0, np.nan], 0, rho=0.5, T=1), "z_t must be finite, got nan"),
+    (lambda: class_effective_logit([1.0, -3.4e38], 0, rho=0.5, T=1),
+     r"z_t must lie between -1e8 and 1e8, got -3.4e\+38: leave masked classes out"),
+    (lambda: class_effective_logit(ONE, 0, rho=1.5, T=1), r"rho must lie in \[0, 1\], got 1.5: give a fraction"),
+    (lambda: class_effective_logit(ONE, 0, rho=0.5, T=0), "T must be positive and finite, got 0"),
+    (lambda: class_effective_logit(np.ones((3, 2)), [0, 1], rho=0.5, T=1),
+     r"shapes must broadcast, got z_t\[..., 0\] \(3,\), y_g \(2,\)"),
+    (lambda: class_effective_logit(np.ones((3, 2)), [[0], [1], [0]], rho=0.5, T=1), "must have one shape for the same"),
+    (lambda: class_correction_logit(ONE, [2], T=1), "y_g must be classes from 0 to 1, got 2"),
+    (lambda: class_correction_logit(ONE, 0, T=-1), "T must be positive and finite, got -1"),
+    (lambda: beats(ONE, [2], rho=0.5, T=1), "y_g must be classes from 0 to 1, got 2"),
+    (lambda: beats(ONE, 0, rho=-1, T=1), r"rho must lie in \[0, 1\], got -1"),
+    (lambda: class_targets(ONE, [0], rho=0.5, T=1, z_0=np.inf), "z_0 must be finite, got inf"),
+    (lambda: class_targets(ONE, [0], rho=0.5, T=1, z_0=[1.0, 2.0, 3.0]), r"shapes must broadcast, got z_t \(1, 2\)"),
 ])
 def test_bad_input_names_the_rule_the_value_and_the_remedy(call, message):
     with pytest.raises(ValueError, match=message):
