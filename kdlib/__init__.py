@@ -12,6 +12,7 @@ import jax
 if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
 
+from kdlib.classes import beats, class_correction_logit, class_distillation_loss, class_effective_logit
 from kdlib.distillation import (
     correction_logit,
     distillation_loss,
@@ -35,6 +36,10 @@ __version__ = "0.1.0"
 __all__ = [
     "NestedStudents",
     "angle_distribution",
+    "beats",
+    "class_correction_logit",
+    "class_distillation_loss",
+    "class_effective_logit",
     "correction_logit",
     "data_inefficiency",
     "distillation_loss",
