@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,14 +88,14 @@ class Book:
         """The run that holds for a notebook as it is now, or None."""
         return _Notebook(self, path).load()
 
-    def runs(self, paths, *, say=None):
+    def runs(self, paths):
         """The run of each notebook: one that is kept, or else a new one."""
         notebooks = [_Notebook(self, path) for path in paths]
         runs = {notebook: notebook.load() for notebook in notebooks}
         missing = [notebook for notebook in notebooks if not runs[notebook]]
         if missing:
             longest_first = sorted(missing, key=_Notebook.expected, reverse=True)
-            runs |= _finish(_run_side_by_side(longest_first, say or Progress(len(missing))))
+            runs |= _finish(_run_side_by_side(longest_first, Progress(len(missing))))
         return {notebook.path: run for notebook, run in runs.items()}
 
     @cached_property
@@ -280,12 +281,11 @@ def _python(cell):
     """A cell's code, IPython's own commands made calls; nothing if it is no code: the run will tell."""
     from IPython.core.inputtransformer2 import TransformerManager
 
-    try:
-        source = TransformerManager().transform_cell(cell.source)
-        ast.parse(source)
-    except SyntaxError:
-        return ""
-    return source
+    for form in (str, TransformerManager().transform_cell):
+        with suppress(SyntaxError):
+            ast.parse(form(cell.source))
+            return form(cell.source)
+    return ""
 
 
 def _source():
