@@ -20,7 +20,7 @@ book: pages ## build the pages and print where they are
 pages: $(INSTALLED)
 	@mkdir -p _build && rm -f _build/stopped
 	$(BIN)/jupyter-book build . -W -n --keep-going -q || \
-		[ -s _build/stopped ] || echo "The book was not built without warnings, see above" >_build/stopped
+		[ -s _build/stopped ] || echo "The book has errors or warnings, see above" >_build/stopped
 
 test: book ## build the book, then test everything: library, notebooks, pages in a browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests kdlib
