@@ -9,7 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+LARGE = 1e140  # what squares of numbers, in sums, may be made of
 _LARGEST = 2**63 - 1  # of the integers that NumPy and JAX hold
+
+_IN_UNIT_INTERVAL = "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), "give a fraction, such as 0.9 for 90 %"
+_NO_DENORMAL = "be 0 or at least 1e-300", lambda r: (r == 0) | (r >= 1e-300), "smaller ones count as 0: write 0"
+_SOUND_TEMPERATURE = ("lie between 1e-300 and 1e300", lambda t: (t >= 1e-300) & (t <= 1e300),
+                      "float64 has no room for logits in these units")
+_POSITIVE_TEMPERATURE = ("be positive and finite", lambda t: (t > 0) & (t < np.inf),
+                         "T = 1 leaves the logits as they are, T > 1 softens them")
 
 
 def require_double():
@@ -44,9 +52,25 @@ def real(name, value, rule="be finite", holds=np.isfinite, remedy="give one numb
     >>> real("rate", 1, "be positive", lambda r: r > 0, "0.1 is a good start")
     1.0
     """
-    number = float(_one_number(name, value, "be a number", remedy))
+    number = _one_number(name, value, "be a number", remedy)
+    try:
+        number = float(number)
+    except OverflowError:
+        number = np.inf
     require(name, number, rule, holds, remedy)
     return number
+
+
+def ratio(name, value):
+    """A number from 0 to 1, as a float."""
+    require_ratios(**{name: real(name, value, *_IN_UNIT_INTERVAL)})
+    return float(value)
+
+
+def temperature(value):
+    """A temperature T, as a float."""
+    require_temperature(real("T", value, *_POSITIVE_TEMPERATURE))
+    return float(value)
 
 
 def choice(name, value, options, remedy="choose one of these"):
@@ -65,24 +89,15 @@ def choice(name, value, options, remedy="choose one of these"):
 def _one_number(name, value, rule, remedy):
     require_double()
     if getattr(value, "shape", None) == ():
-        with suppress(TypeError):  # as of a JAX key
+        with suppress(TypeError, RuntimeError):  # as of a JAX key, or of a tensor with a gradient
             value = np.asarray(value).item()
     if not _is_number(value):
-        raise ValueError(f"{name} must {rule}, got {shown(value)}: {_without_quotes(value) or remedy}")
+        raise ValueError(f"{name} must {rule}, got {shown(value)}: {_conversion(name, value) or remedy}")
     return value
 
 
 def _is_number(value):
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-
-
-def _without_quotes(value):
-    """The remedy for text that reads as a number."""
-    try:
-        float(value if isinstance(value, str) else "no text")
-    except ValueError:
-        return None
-    return "write it without quotes"
 
 
 def shown(value):
@@ -114,15 +129,24 @@ def require(name, value, rule, holds, remedy):
 def numeric(name, value):
     """The value as an array of float64; text is no number, though NumPy would read it as one."""
     require_double()
+    remedy = "give a number, or an array of some without text, gaps or imaginary parts"
     try:
         array = np.asarray(value)
+        if np.ma.is_masked(value):
+            raise TypeError
         if array.dtype.kind not in _NUMBERS and not (array.dtype == object and all(map(_is_real, array.flat))):
             raise TypeError
         return np.asarray(array, float)
     except jax.errors.TracerArrayConversionError:
         raise
     except (OverflowError, RuntimeError, TypeError, ValueError):
-        raise ValueError(f"{name} must be numeric, got {shown(value)}: {_conversion(name, value)}") from None
+        raise ValueError(f"{name} must be numeric, got {shown(value)}: {_conversion(name, value) or remedy}") from None
+
+
+def precision(value):
+    """The rounding unit of the type in which a value comes, 2^-52 unless it is one of lower precision."""
+    kind = str(getattr(value, "dtype", None)).removeprefix("torch.")
+    return float(jnp.finfo(kind if kind in ("float32", "float16", "bfloat16") else float).eps)
 
 
 _NUMBERS = "biufV"  # kinds of NumPy's types; V are bfloat16 and its like
@@ -133,19 +157,28 @@ def _is_real(value):
 
 
 def _conversion(name, value):
-    """The remedy for what is not numeric."""
+    """The remedy for what could be a number, or an array of some; else None."""
     if type(value).__module__.startswith("torch"):
         return f"write {name}.detach().cpu().float()"
-    if isinstance(value, str):
-        return _without_quotes(value) or "give a number, or an array of some"
-    if isinstance(value, list | tuple) and len({np.shape(row) for row in value if np.iterable(row)}) > 1:
+    if isinstance(value, list | tuple) and len({len(row) for row in value if isinstance(row, list | tuple)}) > 1:
         return "give all its rows one length"
-    return "give a number, or an array of some without text, gaps or imaginary parts"
+    if isinstance(value, str):
+        with suppress(ValueError):
+            float(value)
+            return "write it without quotes"
+    return None
 
 
 def require_logits(**logits):
     for name, z in logits.items():
         require(name, z, "be finite", np.isfinite, "remove or repair those samples first")
+
+
+def require_size(name, value, smallest=0.0):
+    """Sizes whose squares, sums of these and ratios float64 can hold; a number may be zero if `smallest` is."""
+    require(name, value, f"be below {LARGE:g} in size" + (f" and at least {smallest:g}" if smallest else ""),
+            lambda v: (np.abs(v) < LARGE) & (np.abs(v) >= smallest),
+            "their squares are beyond float64, take other units")
 
 
 def require_labels(y_g):
@@ -159,12 +192,13 @@ def require_classes(y_g, K):
 
 def require_ratios(**ratios):
     for name, ratio in ratios.items():
-        require(name, ratio, "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), "give a fraction, such as 0.9 for 90 %")
+        require(name, ratio, *_IN_UNIT_INTERVAL)
+        require(name, ratio, *_NO_DENORMAL)
 
 
 def require_temperature(T):
-    require("T", T, "be positive and finite", lambda t: (t > 0) & (t < np.inf),
-             "T = 1 leaves the logits as they are, T > 1 softens them")
+    require("T", T, *_POSITIVE_TEMPERATURE)
+    require("T", T, *_SOUND_TEMPERATURE)
 
 
 def broadcast(*, of_samples=(), stretch=True, **named):
@@ -173,7 +207,7 @@ def broadcast(*, of_samples=(), stretch=True, **named):
     Those named in `of_samples` belong to the same samples: with (n, 1) beside (n,) they would become all pairs. The
     others may add axes to theirs if they may `stretch` them.
     """
-    arrays = {name: _array(name, value) for name, value in named.items()}
+    arrays = {name: floats(name, value) for name, value in named.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     try:
         shape = np.broadcast_shapes(*shapes.values())
@@ -191,11 +225,30 @@ def broadcast(*, of_samples=(), stretch=True, **named):
     return [array if array.ndim == 0 else jnp.broadcast_to(array, shape) for array in arrays.values()]
 
 
-def _array(name, value):
+def own_type(name, value):
+    """The value as an array of JAX in its own precision, known or traced; what is no type of JAX in float64."""
+    if _is_real_of_jax(value):
+        return value
     try:
-        return jnp.asarray(value if isinstance(value, jax.Array) else numeric(name, value), float)
+        checked = numeric(name, value)
+    except jax.errors.TracerArrayConversionError:
+        return jnp.asarray(value)
+    array = np.asarray(value)
+    of_jax = array.dtype.kind in _NUMBERS and array.dtype.isnative and array.itemsize <= 8
+    return jnp.asarray(array if of_jax else checked)
+
+
+def floats(name, value):
+    """The value as an array of JAX in float64, known or traced."""
+    try:
+        return jnp.asarray(value if _is_real_of_jax(value) else numeric(name, value), float)
     except jax.errors.TracerArrayConversionError:
         return jnp.asarray(value, float)
+
+
+def _is_real_of_jax(value):
+    kinds = jnp.floating, jnp.integer, jnp.bool_
+    return isinstance(value, jax.Array) and any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
 
 
 def _listed(named):
@@ -231,7 +284,7 @@ def require_vectors(**arrays):
 
 def require_rows(**arrays):
     """Arrays with one row for each sample."""
-    lengths = [len(values) for values in arrays.values()]
-    if len(set(lengths)) > 1:
+    lengths = [len(values) if np.ndim(values) else "none" for values in arrays.values()]
+    if len(set(lengths)) > 1 or "none" in lengths:
         counts = _listed(dict(zip(arrays, lengths, strict=True)))
         raise ValueError(f"{', '.join(arrays)} must have one row for each sample, got {counts}: give as many of each")

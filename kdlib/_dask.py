@@ -10,7 +10,7 @@ needed; the factor's are kept by the cluster. What gets here has one row for eac
 import numpy as np
 from scipy.linalg.lapack import dpotrf
 
-from kdlib._checks import require_whole
+from kdlib._checks import whole
 from kdlib._gram import (
     kernel_diagonal,
     kernel_values,
@@ -35,7 +35,7 @@ class Tiled:
 
     def __init__(self, x, kernel, jitter, chunks):
         self.x, self.kernel, N = x, kernel, len(x)
-        self.edge = min(N, int(require_whole("chunks", 1000 if chunks is None else chunks, "1000 is a good start")))
+        self.edge = min(N, whole("chunks", 1000 if chunks is None else chunks, remedy="1000 is a good start"))
         some = sample_rows(N)
         rows, columns = kernel_values(kernel, x[some], x, "x"), kernel_values(kernel, x, x[some], "x")
         diagonal = kernel_diagonal(kernel, x, "x")
@@ -45,8 +45,8 @@ class Tiled:
             self._factor, pivots = _factorise(gram)
         except np.linalg.LinAlgError:
             pivots = _pivots_until_failure(gram)
-        column = lambda i: kernel_values(kernel, x[:i], x[i : i + 1], "x")[:, 0]
-        require_independent(pivots[:N], diagonal + jitter, rounding_unit(rows), column)
+        values = lambda some, others: kernel_values(kernel, x[some], x[others], "x")
+        require_independent(pivots[:N], diagonal + jitter, jitter, rounding_unit(rows), values)
 
     @property
     def factor(self):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, eigvalsh
 
-from kdlib._checks import require
+from kdlib._checks import precision, require
 
 
 def kernel_values(kernel, x, others, name):
@@ -11,17 +11,18 @@ def kernel_values(kernel, x, others, name):
     if not callable(kernel):
         remedy = "pass its method ntk" if hasattr(kernel, "ntk") else "pass one, such as network.ntk"
         raise ValueError(f"kernel must be a function k(x1, x2), got a {type(kernel).__name__}: {remedy}")
-    values = np.asarray(kernel(x, others))
+    values = kernel(x, others)
+    require(f"kernel(x, {name})", values, "be finite", np.isfinite, "repair the inputs or the kernel")
+    values = np.asarray(values)
     if values.shape != (len(x), len(others)):
         raise ValueError(f"kernel(x, {name}) must have shape {(len(x), len(others))}, got {values.shape}: "
                          "one row and one column for each of the samples")
-    require(f"kernel(x, {name})", values, "be finite", np.isfinite, "repair the inputs or the kernel")
     return values
 
 
 def rounding_unit(values):
     """2^-52, or that of single precision if the kernel computes in it."""
-    return np.finfo(values.dtype if values.dtype.kind == "f" else float).eps
+    return precision(values)
 
 
 def sample_rows(N):
@@ -63,27 +64,47 @@ def semidefinite(values):
     return gram
 
 
-def require_independent(pivots, diagonal, eps, column):
+def require_independent(pivots, diagonal, jitter, eps, values):
     """Raise if a pivot is not sound, or if there are fewer than samples: then the factorisation stopped.
 
     A pivot, L_ii^2, is what is left of Theta_ii once earlier samples are projected out. Rounding
     makes an error of about N eps Theta_ii in it, so a smaller pivot is noise, even where it comes out positive.
-    `eps` is that of the kernel's own precision; `column(i)` gives the kernel between sample i and those before.
+    `eps` is that of the kernel's own precision; `values(S, others)` gives the kernel among samples, without the jitter
+    that `diagonal` includes.
     """
-    sound = pivots > 10 * len(diagonal) * eps * diagonal[: len(pivots)]
-    if len(pivots) == len(diagonal) and sound.all():
+    N = len(diagonal)
+    noise = 10 * N * eps * diagonal
+    sound = pivots > noise[: len(pivots)]
+    if len(pivots) == N and sound.all():
         return
     i = len(pivots) if sound.all() else int(sound.argmin())
     if not diagonal[i] > 0:
         raise ValueError(f"kernel(x, x) must be positive on the diagonal, got {diagonal[i]:g} at sample {i}: "
                          "use a positive definite kernel")
-    likeness = column(i) / np.sqrt(diagonal[:i] * diagonal[i])
+    likeness = values(np.arange(i), [i])[:, 0] / np.sqrt(diagonal[:i] * diagonal[i])
+    # The samples that tell most: those before it that are most like it, and some of the rest.
+    some = np.sort(np.r_[i, np.argsort(-np.abs(likeness)), i + 1 : N][:_DIAGNOSED])
+    least = eigvalsh(values(some, some), subset_by_index=[0, 0])[0]
+    if least + jitter < -noise.max():
+        raise ValueError(f"kernel(x, x) must be positive definite, got the eigenvalue {least:.3g} among {len(some)} "
+                         f"samples: use another kernel, or a jitter from {_above(2 * noise.max() - least)} up and "
+                         "accept its bias")
     j = int(likeness.argmax()) if i else 0
     nearest = f"; nearest is sample {j}, with a correlation of {likeness[j]:.12g}" if i else ""
+    exact = ", compute the kernel in double precision" if eps > np.finfo(float).eps else ""
     raise ValueError(
         f"samples must be independent, but to this kernel sample {i} (counted from 0) is a combination of "
-        f"earlier ones, up to rounding{nearest}: drop it, or pass jitter= and accept its bias"
+        f"earlier ones, up to rounding{nearest}: drop it{exact}, or pass a jitter from "
+        f"{_above(jitter + 3 * noise.max())} up and accept its bias"
     )
+
+
+_DIAGNOSED = 1000  # samples whose eigenvalues are looked at: a second
+
+
+def _above(value):
+    """A number of two digits that is not below."""
+    return f"{float(f'{1.06 * value:.2g}'):g}"
 
 
 def kernel_diagonal(kernel, x, name):

@@ -22,7 +22,15 @@ from jax.custom_derivatives import SymbolicZero
 from jax.nn import log_softmax, logsumexp, sigmoid, softmax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from kdlib._checks import broadcast, require, require_classes, require_logits, require_ratios, require_temperature
+from kdlib._checks import (
+    broadcast,
+    own_type,
+    require,
+    require_classes,
+    require_logits,
+    require_ratios,
+    require_temperature,
+)
 
 
 def class_distillation_loss(
@@ -68,10 +76,13 @@ def class_distillation_loss(
     if np.ndim(rho) or np.ndim(T):
         raise ValueError(f"rho and T must be numbers, got shapes {np.shape(rho)} and {np.shape(T)}: "
                          "map over several with jax.vmap")
-    z_s, z_t, y_g = jnp.asarray(z_s), jnp.asarray(z_t), jnp.asarray(y_g)
+    z_s, z_t, y_g = own_type("z_s", z_s), own_type("z_t", z_t), own_type("y_g", y_g)
     if not z_s.ndim or z_s.shape != z_t.shape or y_g.shape != z_s.shape[:-1] or z_s.shape[-1] < 2:
         raise ValueError(f"z_s and z_t must have shape (n, K) and y_g (n,), got {z_s.shape}, {z_t.shape} and "
                          f"{y_g.shape}: give K >= 2 logits and one class for each sample")
+    if mean and not y_g.size:
+        raise ValueError(f"z_s, z_t, y_g must hold at least one sample, got shapes {z_s.shape}, {z_t.shape} and "
+                         f"{y_g.shape}: a mean over none has no value")
     require_classes(y_g, z_s.shape[-1])
     result = z_s.dtype if jnp.issubdtype(z_s.dtype, jnp.floating) else jnp.dtype(float)
     precision = jnp.promote_types(result, jnp.float32)

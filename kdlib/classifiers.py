@@ -22,7 +22,7 @@ import numpy as np
 from jax.nn import relu
 from jaxtyping import Array, Float, PyTree
 
-from kdlib._checks import require_whole
+from kdlib._checks import shown, whole
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class MLP:
     classes: int = 10
 
     def __post_init__(self):
-        _require_integers("width, depth", [self.width, self.depth], "they count units and layers")
-        _require_classes(self.classes)
+        _set(self, width=whole("width", self.width), depth=whole("depth", self.depth), classes=_classes(self.classes))
 
     def init(self, key: Array, shape: tuple[int, int, int]) -> PyTree:
         """Weights for images of the given shape."""
@@ -98,12 +97,13 @@ class ResNet:
     classes: int = 10
 
     def __post_init__(self):
-        if not np.iterable(self.channels) or not len(self.channels):
-            raise ValueError(f"channels must have a number for each stage, got {self.channels!r}: write (16, 32, 64)")
-        _require_integers("channels, blocks", [*self.channels, self.blocks], "they count features and blocks")
-        if (np.diff(self.channels) < 0).any():
-            raise ValueError(f"channels must not decrease, got {self.channels}: shortcuts only add channels")
-        _require_classes(self.classes)
+        if isinstance(self.channels, str) or not np.iterable(self.channels) or not len(self.channels):
+            raise ValueError(f"channels must have a number for each stage, got {shown(self.channels)}: "
+                             "write (16, 32, 64)")
+        channels = tuple(whole("channels", value, remedy="they count features") for value in self.channels)
+        if (np.diff(channels) < 0).any():
+            raise ValueError(f"channels must not decrease, got {shown(channels)}: shortcuts only add channels")
+        _set(self, channels=channels, blocks=whole("blocks", self.blocks), classes=_classes(self.classes))
 
     def init(self, key: Array, shape: tuple[int, int, int]) -> PyTree:
         """Weights for images of the given shape."""
@@ -147,13 +147,11 @@ def _last(fan_in, classes):
     return jnp.zeros((fan_in, classes), jnp.float32), jnp.zeros(classes, jnp.float32)
 
 
-def _require_integers(name, values, remedy):
-    require_whole(name, values, remedy)
-    if not all(isinstance(value, int | np.integer) for value in values):
-        raise ValueError(f"{name} must be integers, got {values}: {remedy}")
+def _classes(value):
+    return whole("classes", value, 2, remedy="two classes have two logits")
 
 
-def _require_classes(classes):
-    _require_integers("classes", [classes], "it counts logits")
-    if classes < 2:
-        raise ValueError(f"classes must be at least 2, got {classes}: two classes have two logits")
+def _set(network, **checked):
+    """The values as they were checked: a width of 64.0 is 64."""
+    for name, value in checked.items():
+        object.__setattr__(network, name, value)

@@ -21,6 +21,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float, Int
 
+from kdlib._checks import choice, shown
+
 _ADDRESSES = {
     "fashion_mnist": "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     "cifar10": "https://www.cs.toronto.edu/~kriz/",
@@ -88,8 +90,7 @@ def load(
     >>> print(parity.classes[1], len(parity.x_test))
     1, 3, 5, 7, 9 500
     """
-    if name not in tuple(_CLASSES):
-        raise ValueError(f"name must be {', '.join(_CLASSES)}, got {name!r}: for other data, pass arrays of your own")
+    choice("name", name, _CLASSES, "for other data, pass arrays of your own")
     classes, new_labels = _relabel(binary, _CLASSES[name])
     read = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10}[name]
     parts = []
@@ -105,11 +106,12 @@ def _relabel(binary, classes):
     if binary is None:
         return classes, np.arange(len(classes))
     groups = [np.ravel(group).tolist() for group in binary] if np.iterable(binary) else []
+    known = all(type(c) in (int, float) and c in range(len(classes)) for group in groups for c in group)
+    groups = [[int(c) for c in group] for group in groups] if known else []
     chosen = [c for group in groups for c in group]
-    known = all(type(c) is int and 0 <= c < len(classes) for c in chosen)
-    if len(groups) != 2 or not all(groups) or not known or len(set(chosen)) < len(chosen):
+    if len(groups) != 2 or not all(groups) or len(set(chosen)) < len(chosen):
         raise ValueError("binary must be two classes, or two separate groups of classes, numbered 0 to 9, "
-                         f"got {binary!r}: write (3, 8) or ([0, 1, 2], [7, 9])")
+                         f"got {shown(binary)}: write (3, 8) or ([0, 1, 2], [7, 9])")
     new = np.full(len(classes), -1)
     for label, group in enumerate(groups):
         new[group] = label

@@ -62,6 +62,9 @@ def distillation_loss(
     require_temperature(T)
     z_s, z_t, y_g, rho, T = broadcast(
         of_samples=("z_s", "z_t", "y_g"), stretch=not mean, z_s=z_s, z_t=z_t, y_g=y_g, rho=rho, T=T)
+    if mean and 0 in jnp.broadcast_shapes(z_s.shape, z_t.shape, y_g.shape):
+        raise ValueError(f"z_s, z_t, y_g must hold at least one sample, got shapes {z_s.shape}, {z_t.shape} and "
+                         f"{y_g.shape}: a mean over none has no value")
     soft, hard = _cross_entropy(sigmoid(z_t / T), z_s / T), _cross_entropy(y_g, z_s)
     loss = _weighted(rho, soft) + _weighted(1 - rho, hard)
     return loss.mean() if mean else loss
@@ -151,7 +154,7 @@ def targets(
     """
     soft = effective_logit(z_t, y_g, rho=rho, T=T)
     require_logits(z_0=z_0)
-    _, y_g, rho, z_0 = broadcast(z=soft, y_g=y_g, rho=rho, z_0=z_0)
+    _, y_g, z_0, rho, _ = broadcast(of_samples=("z_t", "y_g", "z_0"), z_t=z_t, y_g=y_g, z_0=z_0, rho=rho, T=T)
     return jnp.where(rho == 0, 2 * y_g - 1, soft - z_0)
 
 

@@ -29,7 +29,17 @@ import numpy as np
 from jax.nn import sigmoid
 from jaxtyping import Array, ArrayLike, Float
 
-from kdlib._checks import broadcast, require, require_logits, require_ratios, require_temperature
+from kdlib._checks import (
+    broadcast,
+    numeric,
+    precision,
+    real,
+    require,
+    require_logits,
+    require_ratios,
+    require_size,
+    require_temperature,
+)
 from kdlib.distillation import correction_logit, effective_logit
 from kdlib.students import NestedStudents
 
@@ -123,7 +133,7 @@ def ground_truth_cosine(
     [[1.    1.    1.   ]
      [0.316 0.946 1.   ]]
     """
-    z_t, y_g, z_g, z_0 = _columns(students, rho, T, z_t=z_t, y_g=y_g, z_g=z_g, z_0=z_0)
+    z_t, y_g, z_g, z_0 = _columns(students, {"rho": rho, "T": T}, z_t=z_t, y_g=y_g, z_g=z_g, z_0=z_0)
     z = np.asarray(effective_logit(z_t, y_g, rho=rho, T=T))
     s = students.coordinates(np.where(np.isinf(z), np.sign(z), z - z_0))
     g = students.coordinates(z_g - z_0)
@@ -173,10 +183,11 @@ def hard_label_projection(
     along      [ 2.2707 -0.579 ]
     complement [0.     2.6833]
     """
-    z_t, y_g, z_g, z_0 = _columns(students, T, z_t=z_t, y_g=y_g, z_g=z_g, z_0=z_0)
+    z_t, y_g, z_g, z_0 = _columns(students, {"T": T}, z_t=z_t, y_g=y_g, z_g=z_g, z_0=z_0)
     delta_h = correction_logit(z_t, y_g, T=T)
     require("the correction logit", delta_h, "be finite", np.isfinite,
-            "the teacher is too wrong, or its logits too large, for this T; raise T or use a milder teacher")
+            "the teacher is too wrong, or its logits z_t too large, for this T; raise T or use a milder teacher")
+    require_size("the correction logit of z_t at this T", delta_h)
     t, g, h = (students.coordinates(z) for z in (z_t - z_0, z_g - z_0, delta_h))
     teacher, truth = _lengths(t, "z_t"), _lengths(g, "z_g")
     square, with_g, with_h = teacher**2, np.cumsum(t * g, axis=0), np.cumsum(t * h, axis=0)
@@ -229,15 +240,21 @@ def hard_label_derivative(
     return parts.projection / (_at_least(norm, parts.truth) * parts.teacher)
 
 
-def _columns(students, *ratios, z_0, **logits):
+def _columns(students, settings, z_0, **logits):
     """Logits as arrays of one shape: a vector becomes a column where anything has columns."""
     require_logits(z_0=z_0, **logits)
+    logits = {name: numeric(name, values) for name, values in (logits | {"z_0": z_0}).items()}
     for name, values in logits.items():
-        if np.ndim(values) not in (1, 2) or len(values) != len(students):
+        if (values.ndim not in (1, 2) or len(values) != len(students)) and (name != "z_0" or values.ndim):
             raise ValueError(f"{name} must have one logit for each of the {len(students)} samples, got shape "
-                             f"{np.shape(values)}: give shape ({len(students)},), or a column for each case")
-    logits = {name: np.asarray(values, float) for name, values in (logits | {"z_0": z_0}).items()}
-    if max(values.ndim for values in logits.values()) == 2 or any(np.ndim(ratio) for ratio in ratios):
+                             f"{values.shape}: give shape ({len(students)},), or a column for each case")
+        require_size(name, values)
+    settings = {name: numeric(name, values) for name, values in settings.items()}
+    for name, values in settings.items():
+        if values.ndim > 1:
+            raise ValueError(f"{name} must be a number or a vector, got shape {values.shape}: give one entry for each "
+                             "column")
+    if max(values.ndim for values in logits.values()) == 2 or any(values.ndim for values in settings.values()):
         logits = {name: values[:, None] if values.ndim == 1 else values for name, values in logits.items()}
     return map(np.asarray, broadcast(**logits))
 
@@ -254,7 +271,9 @@ def _at_least(norm, lengths):
     """The ground truth's given norm, found possible; by default its students' lengths."""
     if norm is None:
         return lengths
-    require("norm", norm, f"be finite and at least that of the ground truth's student, {lengths.max():.6g}",
-            lambda v: (v >= lengths.max() * (1 - 1e-9)) & (v < np.inf),
-            "it is not that of these logits; if it was estimated, take more samples")
-    return float(norm)
+    shortest = lengths.max() * (1 - max(1e-9, 4 * precision(norm)))
+    norm = real("norm", norm, f"be finite and at least that of the ground truth's student, {lengths.max():.6g}",
+                lambda v: shortest <= v < np.inf,
+                "it is not that of the logits z_g - z_0; if it was estimated, take more samples")
+    require_size("norm", norm)
+    return norm

@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotrf
 
-from kdlib._checks import require, require_increasing, require_whole
+from kdlib._checks import choice, numeric, precision, real, require, require_increasing, require_size, require_whole
 from kdlib.statistics import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
@@ -96,13 +96,12 @@ def data_inefficiency(
     >>> data_inefficiency(norms[:, ends - 1], [10, 50], at=ends).values.round(6)
     array([0.75, 0.75])
     """
-    norms = np.asarray(norms, float)
-    if norms.ndim < 2 or len(norms) < 2:
+    norms = numeric("norms", norms)
+    if norms.ndim < 2 or len(norms) < 2 or not norms.shape[1]:
         raise ValueError(f"norms must have shape (runs, N, ...) with two runs or more, got {norms.shape}: "
                          "one run alone has no standard error")
-    if expectation not in ("inside", "outside"):
-        raise ValueError(f"expectation must be inside or outside, got {expectation!r}: Eq. 10 has it inside")
-    _require_window(window)
+    choice("expectation", expectation, ("inside", "outside"), "Eq. 10 has it inside")
+    window = _checked_window(window)
     at = _places(at, norms.shape[1])
     sizes = _all_sizes(window, at) if sizes is None else _sizes(sizes)
     low, high = _ends(sizes, window)
@@ -129,7 +128,7 @@ def window_ends(sizes: Sequence[int], *, window: float | None = 1.35) -> np.ndar
     >>> window_ends([10, 100])
     array([  7,  14,  74, 135])
     """
-    _require_window(window)
+    window = _checked_window(window)
     sizes = _sizes(sizes)
     low, high = _ends(sizes, window)
     if (low < 1).any():
@@ -139,12 +138,12 @@ def window_ends(sizes: Sequence[int], *, window: float | None = 1.35) -> np.ndar
     return np.unique([low, high])
 
 
-def _require_window(window):
+def _checked_window(window):
+    remedy = "or give None for Eq. 10 itself; call once for each of several"
     if window is None:
-        return
-    if np.ndim(window):
-        raise ValueError(f"window must be one number, got shape {np.shape(window)}: call once for each")
-    require("window", window, "lie in (1, inf)", lambda v: (v > 1) & (v < np.inf), "or give None for Eq. 10 itself")
+        return None
+    # Beyond 1e9 no window fits anywhere, and floats as large are no integers.
+    return min(real("window", window, "lie in (1, inf)", lambda v: 1 < v < np.inf, remedy), 1e9)
 
 
 def _places(at, N):
@@ -179,7 +178,9 @@ def _all_sizes(window, at):
 
 def _ends(n, window):
     """The lowest and the highest number of samples that a window looks at."""
-    return (n, n + 1) if window is None else (np.floor(n / window).astype(int), np.ceil(n * window).astype(int))
+    if window is None:
+        return n, n + 1
+    return np.floor(n / window).astype(int), np.ceil(np.minimum(n * window, 1e18)).astype(int)
 
 
 def _require_ends(sizes, low, high, at):
@@ -216,8 +217,9 @@ def expected_norms(
     Args:
         students: on the samples.
         mean: zero by default.
-        covariance: a matrix, symmetric and positive semi-definite, to 1e-10 of its largest entry; or a vector of
-            variances for targets that are uncorrelated; all 1 by default.
+        covariance: a matrix, symmetric and positive semi-definite, to 1e-10 of its largest entry, or to the rounding
+            of single precision if it comes in that; or a vector of variances for targets that are uncorrelated; all 1
+            by default.
 
     Raises:
         ValueError: arguments of the wrong shape or not finite, or a covariance that is none.
@@ -229,38 +231,42 @@ def expected_norms(
     [1. 3. 4.]
     """
     N = len(students)
-    covariance = np.ones(N) if covariance is None else np.asarray(covariance, float)
+    given = np.ones(N) if covariance is None else covariance
+    covariance = numeric("covariance", given)
     if covariance.shape not in ((N,), (N, N)):
         raise ValueError(f"covariance must have shape ({N},) or ({N}, {N}), got {covariance.shape}: "
                          "one row for each sample")
     require("covariance", covariance, "be finite", np.isfinite, "remove or repair those samples first")
     variances = covariance if covariance.ndim == 1 else covariance.diagonal()
-    require("variances", variances, "be at least 0", lambda v: v >= 0, "give covariances, not deviations")
+    require("covariance", variances, "have variances of at least 0", lambda v: v >= 0,
+            "give covariances, not deviations")
+    require_size("covariance", covariance)
     inverse = students.inverse_factor()
     if covariance.ndim == 1:
         squares = np.einsum("ij,ij,j->i", inverse, inverse, covariance)
     else:
-        _require_covariance(covariance)
+        _require_covariance(covariance, precision(given))
         # SciPy would gather an array that is in blocks.
         product = dtrmm(1.0, inverse, covariance, lower=1) if isinstance(inverse, np.ndarray) else inverse @ covariance
         squares = np.maximum(np.einsum("ij,ij->i", product, inverse), 0)  # below zero only by rounding
     squares = np.asarray(squares)
     if mean is not None:
-        mean = np.asarray(mean, float)
+        mean = numeric("mean", mean)
         if mean.shape != (N,):
             raise ValueError(f"mean must have shape ({N},), got {mean.shape}: one value for each sample")
-        squares = squares + students.coordinates(mean) ** 2
+        squares = squares + students._coordinates(mean, "mean") ** 2
     return np.sqrt(np.cumsum(squares))
 
 
-def _require_covariance(matrix):
+def _require_covariance(matrix, eps):
     """A symmetric, positive semi-definite matrix, up to rounding: the limit's own is singular to it."""
     largest = np.abs(matrix).max()
+    slack = max(1e-10, len(matrix) * eps)
     asymmetry = np.abs(matrix - matrix.T).max()
-    require("covariance", asymmetry, "be symmetric", lambda a: a <= 1e-10 * largest,
+    require("covariance", asymmetry, "be symmetric", lambda a: a <= slack * largest,
             "that is its largest difference from its transpose; average the two")
     shifted = matrix.copy()
-    shifted[np.diag_indices(len(matrix))] += 1e-10 * largest
+    shifted[np.diag_indices(len(matrix))] += slack * largest
     if largest > 0 and dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1]:
-        raise ValueError(f"covariance must be positive semi-definite, got an eigenvalue below {-1e-10 * largest:.2g}: "
+        raise ValueError(f"covariance must be positive semi-definite, got an eigenvalue below {-slack * largest:.2g}: "
                          "no targets have these variances and correlations")

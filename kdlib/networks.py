@@ -24,7 +24,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from scipy.linalg.lapack import dpstrf
 
 from kdlib import _neural_tangents
-from kdlib._checks import require, require_double, require_whole, whole
+from kdlib._checks import choice, floats, numeric, own_type, real, require, require_double, whole
 
 _TILE = 512  # edge of the blocks in which kernels are computed: 2 MB each, compiled once
 
@@ -60,7 +60,7 @@ def fully_connected(
     [[3.5   3.059]
      [3.059 3.5  ]]
     """
-    return Network(depth, width, activation, float(sigma_w), float(sigma_b))
+    return Network(depth, width, activation, sigma_w, sigma_b)
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,20 @@ class Network:
     sigma_b: float  #: scale of the biases
 
     def __post_init__(self):
-        for name in ("depth", "width"):
-            whole = require_whole(name, getattr(self, name), "it counts layers or units")
-            object.__setattr__(self, name, int(whole))
-        require("sigma_w", self.sigma_w, "be positive and finite", lambda s: (s > 0) & (s < np.inf), "the paper has 1")
-        require("sigma_b", self.sigma_b, "lie in [0, inf)", lambda s: (s >= 0) & (s < np.inf), "the paper has 1")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}: "
-                             "for another network, pass its kernel k(x1, x2) to NestedStudents yourself")
+        checked = {
+            "depth": whole("depth", self.depth, remedy="it counts layers"),
+            "width": whole("width", self.width, remedy="it counts units"),
+            "sigma_w": real("sigma_w", self.sigma_w, "be positive and finite", lambda s: 0 < s < np.inf,
+                            "the paper has 1"),
+            "sigma_b": real("sigma_b", self.sigma_b, "lie in [0, inf)", lambda s: 0 <= s < np.inf, "the paper has 1"),
+        }
+        for name in ("sigma_w", "sigma_b"):
+            require(name, checked[name], "be at most 1e10", lambda s: s <= 1e10,
+                    "kernels grow by its square in each layer")
+        choice("activation", self.activation, ACTIVATIONS,
+               "for another network, pass its kernel k(x1, x2) to NestedStudents yourself")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # 3.0 layers are 3
 
     def init(self, key: Array, dimension: int) -> PyTree:
         """Weights drawn for inputs of the given dimension: a pair (W, b) for each layer, b None without biases."""
@@ -106,7 +112,7 @@ class Network:
             ValueError: inputs that are not (n, d), or empty.
         """
         *hidden, last = params
-        x = _rows(jnp.asarray(x))
+        x = _own_rows("x", x)
         for layer in hidden:
             x = ACTIVATIONS[self.activation](_affine(self, layer, x))
         return _affine(self, last, x)[:, 0]
@@ -135,8 +141,8 @@ class Network:
         The features are never made: in each layer the derivative by :math:`W^l` is a product of the
         layer's input and the slope by its output, and the kernel a product of two (n1, n2) matrices.
         """
-        x1 = _rows(jnp.asarray(x1))
-        return _empirical_ntk(self, params, x1, x1 if x2 is None else _rows(jnp.asarray(x2)))
+        x1 = _own_rows("x1", x1)
+        return _empirical_ntk(self, params, x1, x1 if x2 is None else _own_rows("x2", x2))
 
     def ntk(
         self, x1: Float[ArrayLike, "n1 d"], x2: Float[ArrayLike, "n2 d"] | None = None
@@ -168,7 +174,8 @@ class Network:
         Exact draws from :math:`\mathcal N(0, \text{nngp}(x, x))`. To predict elsewhere, draw training
         and test inputs in one call: they belong to one function.
         """
-        covariance = self.nngp(x)
+        count = whole("count", count)
+        covariance = self.nngp(_inputs("x", x))
         # The NNGP of many inputs is singular to rounding. Pivoted Cholesky stops where nothing but
         # rounding is left; what it leaves out is interpolated smoothly, not replaced by noise.
         factor, pivots, rank, _ = dpstrf(covariance.T, lower=1, overwrite_a=1)
@@ -378,10 +385,11 @@ def _squared_distances(x1, x2):
 def _in_tiles(kernel, x1, x2):
     """kernel(x1, x2) as one array, computed in square tiles; the lower half alone if x2 is x1."""
     symmetric = x2 is None or x2 is x1
-    x1 = _inputs(x1)
-    x2 = x1 if symmetric else _inputs(x2)
+    x1 = _inputs("x1", x1)
+    x2 = x1 if symmetric else _inputs("x2", x2)
     if x1.shape[1] != x2.shape[1]:
-        raise ValueError(f"inputs must have one dimension, got {x1.shape[1]} and {x2.shape[1]}: use the same features")
+        raise ValueError(f"inputs x1 and x2 must have one dimension, got {x1.shape[1]} and {x2.shape[1]}: "
+                         "use the same features")
     if isinstance(x1, jax.core.Tracer) or isinstance(x2, jax.core.Tracer):
         return kernel(x1, x2)  # under jit: one whole array
     result = np.empty((len(x1), len(x2)))
@@ -404,16 +412,25 @@ def _tiles(x):
     return [(slice(i, min(i + edge, len(x))), jnp.asarray(padded[i : i + edge])) for i in starts]
 
 
-def _rows(x):
+def _own_rows(name, x):
+    """Inputs in their own precision."""
+    return _sound(name, _rows(name, own_type(name, x)))
+
+
+def _rows(name, x):
     require_double()
     if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(f"x must have shape (n, d), got {x.shape}: write x[:, None] for one-dimensional inputs")
+        raise ValueError(f"{name} must have shape (n, d), got {x.shape}: write {name}[:, None] for one-dimensional "
+                         "inputs")
     return x
 
 
-def _inputs(x):
-    x = _rows(jnp.asarray(x, float) if isinstance(x, jax.core.Tracer) else np.asarray(x, float))
+def _inputs(name, x):
+    return _sound(name, _rows(name, floats(name, x) if isinstance(x, jax.core.Tracer) else numeric(name, x)))
+
+
+def _sound(name, x):
     # Squares of larger values overflow.
-    require("x", x, "be finite and below 1e150 in size", lambda v: np.abs(v) < 1e150,
+    require(name, x, "be finite and below 1e150 in size", lambda v: np.abs(v) < 1e150,
             "remove or repair those samples first")
     return x

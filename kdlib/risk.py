@@ -19,7 +19,16 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy.sparse.linalg import eigsh
 
-from kdlib._checks import require, require_rows, require_vectors, require_whole
+from kdlib._checks import (
+    LARGE,
+    numeric,
+    precision,
+    require,
+    require_rows,
+    require_size,
+    require_vectors,
+    require_whole,
+)
 from kdlib.statistics import standard_error, with_replicates
 from kdlib.students import NestedStudents
 
@@ -37,13 +46,13 @@ def transfer_risk(z_t: Float[ArrayLike, "*#n m"], z_s: Float[ArrayLike, "*#n m"]
     >>> print(transfer_risk([1.0, 2.0, -1.0, -3.0], [[0.5, -1.0, -2.0, -1.0], [1.0, 1.0, 1.0, 1.0]]))
     [0.25 0.5 ]
     """
-    z_t, z_s = np.asarray(z_t, float), np.asarray(z_s, float)
+    z_t, z_s = numeric("z_t", z_t), numeric("z_s", z_s)
     for name, z in (("z_t", z_t), ("z_s", z_s)):
         require(name, z, "be numbers", lambda z: ~np.isnan(z), "repair those logits first")
     if not z_t.ndim or not z_s.ndim or z_t.shape[-1] != z_s.shape[-1] or not z_t.shape[-1]:
         raise ValueError(f"z_t and z_s must have test points along their last axis, got shapes {z_t.shape} and "
                          f"{z_s.shape}: give a logit of each for every point")
-    if any(1 != a != b != 1 for a, b in zip(z_t.shape[::-1], z_s.shape[::-1], strict=False)):
+    if not _one_fits(z_t.shape, z_s.shape):
         raise ValueError(f"z_t and z_s must broadcast, got shapes {z_t.shape} and {z_s.shape}: give one of them for "
                          "each case, or a single one for all")
     return np.mean(np.sign(z_t) * np.sign(z_s) < 0, axis=-1)
@@ -109,7 +118,7 @@ def weight_angles(
         if norm is not None:
             raise ValueError("norm and delta_zero must not both be given: the zero function's weights are known at "
                              "the samples only, so leave out norm")
-        zero = students.coordinates(delta_zero)
+        zero = students._coordinates(delta_zero, "delta_zero")
         if zero.shape != c.shape:
             raise ValueError(f"delta_zero must have the shape of delta_z, {c.shape}, got {zero.shape}: give one for "
                              "each column of targets")
@@ -141,12 +150,21 @@ def feature_cosines(
     [ 0.5 -0.5]
     """
     positive = lambda v: (v > 0) & (v < np.inf)
+    slack = 1 + max(1e-9, 4 * precision(z), 4 * precision(norm))
     require("z", z, "be finite", np.isfinite, "at rho = 0 use the signs of the labels")
     require("norm", norm, "be positive and finite", positive, "an oracle of length zero has no direction")
     require("lengths", lengths, "be positive and finite", positive, "a feature of length zero has no direction")
-    cosines = np.asarray(z, float) / (np.asarray(norm, float)[..., None] * np.asarray(lengths, float))
-    require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= 1 + 1e-9,
-            "the norm is too small for these logits; estimate it from more samples")
+    require_size("z", z)
+    require_size("norm", norm, smallest=1 / LARGE)
+    require_size("lengths", lengths, smallest=1 / LARGE)
+    z, norm, lengths = numeric("z", z), numeric("norm", norm), numeric("lengths", lengths)
+    if not z.ndim or lengths.shape != z.shape[-1:] or not _one_fits(z.shape[:-1], norm.shape):
+        raise ValueError("z must have test points along its last axis, lengths shape (points,), and norm one number "
+                         f"for each row of z, got {z.shape}, {lengths.shape} and {norm.shape}: take all at the same "
+                         "points")
+    cosines = z / (norm[..., None] * lengths)
+    require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= slack,
+            "the norm is too small for these logits z and lengths; estimate it from more samples")
     return np.clip(cosines, -1, 1)
 
 
@@ -171,7 +189,7 @@ def angle_distribution(beta: Float[ArrayLike, "*b"], cosines: Float[ArrayLike, "
     """
     angles = _folded(cosines)
     require("beta", beta, "be a number", lambda b: ~np.isnan(b), "give angles in radians")
-    return 1 - np.searchsorted(angles, np.asarray(beta, float)) / len(angles)
+    return 1 - np.searchsorted(angles, numeric("beta", beta)) / len(angles)
 
 
 def risk_bound(
@@ -194,8 +212,9 @@ def risk_bound(
     >>> print(risk_bound([0.1, np.pi], [0.9, -0.5, 0.05]))
     [0.33333333 1.        ]
     """
-    angles = np.asarray(angles, float)
-    require("angles", angles, "lie in [0, pi]", lambda a: (a >= 0) & (a <= np.pi), "give them in radians")
+    largest = np.pi * (1 + precision(angles))  # pi in single precision is more than pi
+    require("angles", angles, "lie in [0, pi]", lambda a: (a >= 0) & (a <= largest), "give them in radians")
+    angles = np.minimum(numeric("angles", angles), np.pi)
     if acute:
         angles = np.minimum(angles, np.pi - angles)
     return angle_distribution(np.pi / 2 - angles, cosines)
@@ -245,13 +264,14 @@ def power_function_bound(
     >>> print(power_function_bound([0.1, -0.3, 2.0], [[1.0, 1.0, 0.5], [0.3, 0.5, 0.2]], [2.0, 0.5]))
     [0.66666667 0.33333333]
     """
-    z, distances, gaps = (np.asarray(values, float) for values in (z, distances, gaps))
+    z, distances, gaps = numeric("z", z), numeric("distances", distances), numeric("gaps", gaps)
     _require_lengths(z=z, distances=distances, gaps=gaps)
     points = distances.shape[-1:]
     if not distances.size or distances.shape[:-1] != gaps.shape or z.shape not in (points, distances.shape):
         raise ValueError("distances must have shape (sizes, points), gaps (sizes,) and z (points,) or (sizes, points), "
                          f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same ones")
-    return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
+    with np.errstate(over="ignore"):
+        return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
 
 
 def spectral_bound(
@@ -284,15 +304,18 @@ def spectral_bound(
     >>> print(power_function_bound(z, students.distance(x, [2]), [0.5]), spectral_bound(students, x, z, [0.5], [2]))
     [0.75] [0.5]
     """
-    z, gaps, sizes, x_test = np.asarray(z, float), np.asarray(gaps, float), np.asarray(sizes), np.asarray(x_test, float)
+    z, gaps, x_test = numeric("z", z), numeric("gaps", gaps), numeric("x_test", x_test)
+    sizes = require_whole("sizes", sizes, "give numbers of samples", len(students))
     require_vectors(z=z, gaps=gaps, sizes=sizes)
     require_rows(x_test=x_test, z=z)
     require_rows(sizes=sizes, gaps=gaps)
     unseen = students.distance(x_test, sizes)
     _require_lengths(z=z, distances=unseen, gaps=gaps)
+    require_size("z", z)
+    require_size("gaps", gaps)
     seen = students.coordinates(students.kernel(students.x, x_test))
     shares = []
-    for n, gap, distances in zip(sizes.astype(int), gaps, unseen, strict=True):
+    for n, gap, distances in zip(sizes, gaps, unseen, strict=True):
         S = np.abs(z) < gap * distances
         if not S.any():
             shares.append(0.0)
@@ -333,7 +356,8 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     >>> print(f"{fit.exponent:.3f}, error below 1e-9: {fit.error < 1e-9}")
     -0.500, error below 1e-9: True
     """
-    n, values = np.asarray(n, float), np.asarray(values, float)
+    n, values = numeric("n", n), numeric("values", values)
+    require("values", values, "be finite", np.isfinite, "leave out runs that failed")
     require("n", n, "be positive and finite", lambda v: (v > 0) & (v < np.inf), "a power law has no value there")
     if values.ndim != 2 or values.shape[1:] != n.shape or len(values) < 2 or len(np.unique(n)) < 2:
         raise ValueError("values must have a row for each of two or more runs and a column for each of two or more n, "
@@ -349,14 +373,23 @@ def fit_power_law(n: Float[ArrayLike, " n"], values: Float[ArrayLike, "runs n"])
     return PowerLaw(value, standard_error(replicates), replicates)
 
 
+def _one_fits(a, b):
+    """Whether one of two shapes broadcasts to the other: else both would, to all pairs."""
+    try:
+        return np.broadcast_shapes(a, b) in (a, b)
+    except ValueError:
+        return False
+
+
 def _folded(cosines):
     """Angles in [0, pi/2], in increasing order."""
-    cosines = np.asarray(cosines, float)
+    largest = 1 + precision(cosines)
+    cosines = numeric("cosines", cosines)
     require_vectors(cosines=cosines)
-    require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= 1, "see feature_cosines")
+    require("cosines", cosines, "lie in [-1, 1]", lambda c: np.abs(c) <= largest, "see feature_cosines")
     if not cosines.size:
         raise ValueError("cosines must be of at least one test point, got none: draw some")
-    return np.sort(np.arccos(np.abs(cosines)))
+    return np.sort(np.arccos(np.minimum(np.abs(cosines), 1)))
 
 
 def _require_lengths(*, z, distances, gaps):
@@ -378,12 +411,13 @@ def _missing(c, norm):
     if norm is None:
         return _after(c**2), np.sum(c**2, axis=0)
     require("norm", norm, "be positive and finite", lambda v: (v > 0) & (v < np.inf), "give the oracle's own")
-    norm = np.asarray(norm, float)
+    slack, norm = max(1e-9, 4 * precision(norm)), numeric("norm", norm)
     if norm.shape not in ((), c.shape[1:]):
         raise ValueError(f"norm must have shape () or {c.shape[1:]}, got {norm.shape}: one for each column of targets")
     squares = np.cumsum(c**2, axis=0)
     longest = np.sqrt(squares[-1])
-    require("norm", np.where(norm < longest * (1 - 1e-9), norm, np.inf),
+    require("norm", np.where(norm < longest * (1 - slack), norm, np.inf),
             f"be at least a student's, at most {np.max(longest):.6g}", lambda v: v == np.inf,
-            "it is not an oracle of these targets; if it was estimated, take more samples")
+            "it is not an oracle of these targets, delta_z; if it was estimated, take more samples")
+    require_size("norm", norm)
     return np.maximum(norm**2 - squares, 0), norm**2

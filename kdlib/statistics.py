@@ -8,7 +8,7 @@ from math import isfinite
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from kdlib._checks import require
+from kdlib._checks import numeric, require
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Estimate:
     def of(cls, statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> "Estimate":
         """Of a function, with one number for its value, of means over runs, by the :func:`jackknife`."""
         value, replicates = with_replicates(statistic, *_runs_of_one_number(runs))
+        if np.ndim(value):
+            raise ValueError(f"statistic must give one number from the means of runs, got shape {np.shape(value)}: "
+                             "take an estimate for each of several")
         return cls(float(value), float(standard_error(replicates)), replicates)
 
     @property
@@ -108,7 +111,7 @@ def mean_error(values: Float[ArrayLike, "runs ..."], axis: int = 0) -> tuple:
     >>> print(f"{difference:.2f} ± {error:.2f}")
     0.13 ± 0.03
     """
-    values = np.asarray(values, float)
+    values = numeric("values", values)
     runs = values.shape[axis] if values.ndim else 0
     if runs < 2:
         raise ValueError(f"values must be of two or more runs, got {runs}: one run alone has no standard error")
@@ -155,11 +158,11 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
     >>> print(held_out([[0.1, 0.2, 0.9], [0.3, 0.3, 0.3]]))
     [0.3 0.3 0.9]
     """
-    errors = np.asarray(errors, float)
-    by = errors if choose_by is None else np.asarray(choose_by, float)
-    if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2:
-        raise ValueError(f"errors must have shape (choices, runs), with two runs or more, got {errors.shape} and "
-                         f"{by.shape}: a run's choice is made by the others")
+    errors = numeric("errors", errors)
+    by = errors if choose_by is None else numeric("choose_by", choose_by)
+    if errors.shape != by.shape or errors.ndim != 2 or errors.shape[1] < 2 or not len(errors):
+        raise ValueError("errors and choose_by must have shape (choices, runs), with two runs or more, got "
+                         f"{errors.shape} and {by.shape}: a run's choice is made by the others")
     require("errors" if choose_by is None else "choose_by", by, "be numbers, or inf", lambda v: v > -np.inf,
             "take inf for what failed, and it is never chosen over what did not")
     means = _means_without_each(by.T)
@@ -169,7 +172,7 @@ def held_out(errors: Float[ArrayLike, "choices runs"], choose_by: Float[ArrayLik
 
 def _runs_of_one_number(runs):
     """The arrays, which have one row for each run."""
-    runs = [np.asarray(values, float) for values in runs]
+    runs = [numeric("runs", values) for values in runs]
     counts = sorted({len(values) if values.ndim else 0 for values in runs})
     if len(counts) != 1 or counts[0] < 2:
         raise ValueError(f"runs must have one row for each of two or more runs, got {counts}: "

@@ -18,7 +18,7 @@ from jaxtyping import ArrayLike, Float
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dtrtri
 
-from kdlib._checks import require, require_whole
+from kdlib._checks import choice, numeric, real, require, require_size, require_whole, shown
 from kdlib._gram import (
     kernel_diagonal,
     kernel_values,
@@ -60,9 +60,10 @@ class NestedStudents:
         chunks: edge of Dask's blocks, 1000 by default.
 
     Raises:
-        ValueError: inputs or kernel values that are not finite, a kernel that is not square or, in a
-            sample of its rows, not symmetric, or samples so nearly dependent that the factorisation
-            would return rounding errors. With Dask an error that counts bad values counts those of one block.
+        ValueError: inputs or kernel values that are not finite, a kernel that is not square, in a sample of its rows
+            not symmetric, or not positive definite, or samples so nearly dependent that the factorisation
+            would return rounding errors; the last two say how large a jitter must be. With Dask an error that
+            counts bad values counts those of one block.
         ModuleNotFoundError: Dask is not installed.
 
     Cost: the kernel, one Cholesky, one triangular solve for each set of targets; two Gram matrices
@@ -87,22 +88,18 @@ class NestedStudents:
         engine: str = "memory",
         chunks: int | None = None,
     ):
-        self.x = np.asarray(x, float)
-        if not callable(kernel):
-            raise ValueError(f"kernel must be a function k(x1, x2), got {kernel!r}: write network.ntk, for example")
+        self.x = numeric("x", x)
         self.kernel = kernel
-        self.jitter = float(jitter)
-        require("jitter", jitter, "lie in [0, inf)", lambda j: (j >= 0) & (j < np.inf), "leave it out for none")
-        if not len(self.x):
-            raise ValueError("x must hold at least one sample, got none: check how it was selected")
-        if engine == "dask":
+        self.jitter = real("jitter", jitter, "lie in [0, inf)", lambda j: 0 <= j < np.inf, "leave it out for none")
+        if not self.x.ndim or not len(self.x):
+            raise ValueError(f"x must hold at least one sample, got shape {self.x.shape}: check how it was selected")
+        require("x", self.x, "be finite", np.isfinite, "remove or repair those samples first")
+        if choice("engine", engine, ("memory", "dask"), "leave it out to compute in memory") == "dask":
             from kdlib._dask import Tiled
 
             self._engine = Tiled(self.x, kernel, self.jitter, chunks)
-        elif engine != "memory":
-            raise ValueError(f"engine must be 'memory' or 'dask', got {engine!r}: leave it out to compute in memory")
         elif chunks is not None:
-            raise ValueError(f"chunks must go with engine='dask', got {chunks!r}: in memory, leave it out")
+            raise ValueError(f"chunks must go with engine='dask', got {shown(chunks)}: in memory, leave it out")
         else:
             self._engine = _InMemory(self.x, kernel, self.jitter)
 
@@ -123,7 +120,10 @@ class NestedStudents:
         Raises:
             ValueError: targets that are not finite, or not one for each sample. All methods that take targets raise it.
         """
-        [c] = self._engine.solve(self._targets(delta_z))
+        return self._coordinates(delta_z, "delta_z")
+
+    def _coordinates(self, delta_z, name):
+        [c] = self._engine.solve(self._targets(delta_z, name))
         return c
 
     def weight_norms(self, delta_z: Float[ArrayLike, "N ..."]) -> Float[np.ndarray, "N ..."]:
@@ -143,7 +143,7 @@ class NestedStudents:
         Raises:
             ValueError: different numbers of columns; errors as in :meth:`coordinates`.
         """
-        c_a, c_b = self._engine.solve(self._targets(a), self._targets(b))
+        c_a, c_b = self._engine.solve(self._targets(a, "a"), self._targets(b, "b"))
         if c_a.ndim == c_b.ndim == 2 and c_a.shape != c_b.shape and 1 not in (c_a.shape[1], c_b.shape[1]):
             raise ValueError(f"a and b must have as many columns, got {c_a.shape[1]} and {c_b.shape[1]}: "
                              "pair them yourself, or give one of them as a vector")
@@ -238,20 +238,22 @@ class NestedStudents:
         return self._engine.inverse()
 
     def _points(self, x_test):
-        x_test = np.asarray(x_test, float)
+        x_test = numeric("x_test", x_test)
+        require("x_test", x_test, "be finite", np.isfinite, "remove or repair those points first")
         if x_test.ndim != self.x.ndim or x_test.shape[1:] != self.x.shape[1:]:
             shape = ", ".join(["m", *map(str, self.x.shape[1:])])
             raise ValueError(f"x_test must have shape ({shape}), got {x_test.shape}: one row for each point, with the "
                              "features of x")
         return x_test
 
-    def _targets(self, delta_z):
-        delta_z = np.asarray(delta_z, float)
+    def _targets(self, delta_z, name="delta_z"):
+        delta_z = numeric(name, delta_z)
         if delta_z.ndim not in (1, 2) or len(delta_z) != len(self):
-            raise ValueError(f"delta_z must have shape ({len(self)},) or ({len(self)}, k), got {delta_z.shape}: "
+            raise ValueError(f"{name} must have shape ({len(self)},) or ({len(self)}, k), got {delta_z.shape}: "
                              "one target for each sample")
-        require("delta_z", delta_z, "be finite", np.isfinite,
+        require(name, delta_z, "be finite", np.isfinite,
                 "at rho = 0 no finite target exists; its direction is that of the labels' signs, 2 y_g - 1")
+        require_size(name, delta_z)
         return delta_z
 
     def _sizes(self, sizes):
@@ -279,8 +281,12 @@ class _InMemory:
         # A symmetric C-ordered array is its own transpose in Fortran's order, which LAPACK takes in place.
         self.factor, failed = dpotrf(gram.T, lower=1, clean=0, overwrite_a=1)
         pivots = self.factor.diagonal()[: failed - 1 if failed else N] ** 2
-        # The upper triangle still holds the kernel.
-        require_independent(pivots, diagonal, eps, lambda i: self.factor[:i, i])
+
+        def values(some, others):  # the upper triangle still holds the kernel
+            i, j = np.meshgrid(some, others, indexing="ij")
+            return np.where(i == j, diagonal[i] - jitter, self.factor[np.minimum(i, j), np.maximum(i, j)])
+
+        require_independent(pivots, diagonal, jitter, eps, values)
 
     def solve(self, *targets):
         """Coordinates L^-1 z of each of the targets."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from kdlib._checks import shown
+
 
 def sweep(
     task: Callable,
@@ -51,8 +53,8 @@ def sweep(
     settings = list(settings)
     for setting in settings:
         if not isinstance(setting, tuple):
-            raise ValueError(f"settings must be tuples of the task's arguments, got {setting!r}: write (key, rho), "
-                             "or (key,) if there is one")
+            raise ValueError(f"settings must be tuples of the task's arguments, got {shown(setting)}: "
+                             "write (key, rho), or (key,) if there is one")
     results = [None] * len(settings)
     hidden = None if progress is None else not progress
     with (
@@ -86,6 +88,9 @@ def _outcomes(call, settings, client):
         except ModuleNotFoundError as missing:
             raise _not_installed(missing) from None
 
+        if not hasattr(client, "map"):
+            raise ValueError(f"client must be a distributed.Client or the address of a scheduler, got {shown(client)}: "
+                             "write 'tcp://127.0.0.1:8786', for example")
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
         futures = client.map(partial(_with_threads, threads, call), settings, pure=False)
         place = {future.key: i for i, future in enumerate(futures)}
@@ -103,8 +108,9 @@ def _connected(address):
     try:
         return Client(address, timeout=5)
     except (OSError, ValueError) as error:
-        raise ValueError(f"client must be the address of a running scheduler, got {address!r} ({error}): start one by "
-                         "`dask scheduler`, which prints its address, and workers by `dask worker ADDRESS`") from error
+        raise ValueError(f"client must be the address of a running scheduler, got {shown(address)} ({error}): "
+                         "start one by `dask scheduler`, which prints its address, and workers by "
+                         "`dask worker ADDRESS`") from error
 
 
 def _with_threads(threads, call, setting):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from kdlib._checks import require, require_double, require_logits, require_ratios, whole
+from kdlib._checks import LARGE, choice, floats, numeric, real, require, require_logits, require_size, shown, whole
 
 
 def sample_inputs(key: Array, n: int, d: int, *, distribution: str = "normal") -> Float[Array, "n d"]:
@@ -23,22 +23,21 @@ def sample_inputs(key: Array, n: int, d: int, *, distribution: str = "normal") -
             has the normal's mean square.
 
     Raises:
-        ValueError: another distribution.
+        ValueError: another distribution; n or d that are not whole numbers from 1 up.
 
     >>> x = sample_inputs(jax.random.key(0), 5, 3, distribution="sphere")
     >>> print((x**2).sum(axis=1).round(6))
     [3. 3. 3. 3. 3.]
     """
     n, d = whole("n", n), whole("d", d)
+    choice("distribution", distribution, ("normal", "uniform", "sphere"),
+           "any other inputs may be given as an array of shape (n, d)")
     if distribution == "uniform":
         return jax.random.uniform(key, (n, d), minval=-1)
     x = jax.random.normal(key, (n, d))
-    if distribution == "normal":
-        return x
     if distribution == "sphere":
         return x * jnp.sqrt(d / jnp.sum(x**2, axis=1, keepdims=True))
-    raise ValueError(f"distribution must be normal, uniform or sphere, got {distribution!r}: "
-                     "any other inputs may be given as an array of shape (n, d)")
+    return x
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,10 @@ class GaussianMixture:
         centers: x_j, of shape (q, d).
         widths: sigma, of shape (q,), positive.
 
+    Raises:
+        ValueError: parameters of other shapes or not finite, or a width that is not positive; when called, inputs that
+            are not (n, d).
+
     >>> bump = GaussianMixture(jnp.array([2.0]), jnp.zeros((1, 2)), jnp.array([1.0]))
     >>> print(bump(jnp.array([[0.0, 0.0], [1.0, 0.0]])).round(4))
     [2.     0.7358]
@@ -61,11 +64,26 @@ class GaussianMixture:
     centers: Float[Array, "q d"]
     widths: Float[Array, " q"]
 
+    def __post_init__(self):
+        for name in ("amplitudes", "centers"):
+            require(name, getattr(self, name), "be finite", np.isfinite, "leave out those modes")
+            require_size(name, getattr(self, name))
+        _require_widths(self.widths)
+        for name in ("amplitudes", "centers", "widths"):
+            object.__setattr__(self, name, floats(name, getattr(self, name)))
+        shapes = self.amplitudes.shape, self.centers.shape, self.widths.shape
+        if len(shapes[1]) != 2 or not shapes[0] == shapes[2] == shapes[1][:1] or 0 in shapes[1]:
+            raise ValueError(f"amplitudes, centers and widths must have shapes (q,), (q, d) and (q,), got {shapes}: "
+                             "give one of each for every mode")
+
     def __call__(self, x: Float[ArrayLike, "n d"]) -> Float[Array, " n"]:
-        require_double()
-        x, centers, widths = map(jnp.asarray, (x, self.centers, self.widths))
-        squares = jnp.sum((x[:, None] - centers[None]) ** 2, axis=2)
-        return jnp.exp(-squares / widths[None] ** 2) @ jnp.asarray(self.amplitudes)
+        require("x", x, "be finite", np.isfinite, "remove or repair those samples first")
+        require_size("x", x)
+        x = floats("x", x)
+        if x.ndim != 2 or x.shape[1] != self.centers.shape[1]:
+            raise ValueError(f"x must have shape (n, {self.centers.shape[1]}), got {x.shape}: one row for each input")
+        squares = jnp.sum((x[:, None] - self.centers[None]) ** 2, axis=2)
+        return jnp.exp(-squares / self.widths[None] ** 2) @ self.amplitudes
 
 
 def random_mixture(
@@ -82,17 +100,26 @@ def random_mixture(
     >>> random_mixture(jax.random.key(0), q=3, d=2, widths=(0.3, 0.8)).centers.shape
     (3, 2)
     """
-    require("widths", widths, "be positive and finite", lambda w: (w > 0) & (w < np.inf),
-            "give one width, or the two ends of an interval")
+    _require_widths(widths)
+    if np.shape(widths) not in ((), (2,)):
+        raise ValueError(f"widths must be a number or two, got shape {np.shape(widths)}: for other widths, make a "
+                         "GaussianMixture yourself")
+    q = whole("q", q)
     of_amplitudes, of_centers, of_widths = jax.random.split(key, 3)
-    low, high = jnp.broadcast_to(jnp.asarray(widths, float), 2)
+    low, high = np.broadcast_to(numeric("widths", widths), 2)
     if low > high:
-        raise ValueError(f"widths must be (smallest, largest), got {widths}: swap them")
+        raise ValueError(f"widths must be (smallest, largest), got {shown(widths)}: swap them")
     return GaussianMixture(
         jax.random.normal(of_amplitudes, q),
         sample_inputs(of_centers, q, d, distribution=distribution),
         jax.random.uniform(of_widths, q, minval=low, maxval=high),
     )
+
+
+def _require_widths(widths):
+    require("widths", widths, "be positive and finite", lambda w: (w > 0) & (w < np.inf),
+            "give one width, or the two ends of an interval")
+    require_size("widths", widths, smallest=1 / LARGE)
 
 
 def labels(z: Float[ArrayLike, "*n"]) -> Float[Array, "*n"]:
@@ -102,18 +129,19 @@ def labels(z: Float[ArrayLike, "*n"]) -> Float[Array, "*n"]:
     [0. 0. 1.]
     """
     require_logits(z=z)
-    return (jnp.asarray(z) > 0).astype(float)
+    return (floats("z", z) > 0).astype(float)
 
 
 def flip_signs(key: Array, z: Float[ArrayLike, "*n"], *, p_flip: float) -> Float[Array, "*n"]:
     r"""Each logit with its sign flipped at probability ``p_flip`` (Section 4); 0.5 makes signs random.
 
     Raises:
-        ValueError: p_flip outside [0, 1].
+        ValueError: NaN, or p_flip outside [0, 1].
 
     >>> print(flip_signs(jax.random.key(0), [1.0, -2.0, 3.0], p_flip=1.0))
     [-1.  2. -3.]
     """
-    require_ratios(p_flip=p_flip)
-    z = jnp.asarray(z, float)
-    return jnp.where(jax.random.bernoulli(key, float(p_flip), z.shape), -z, z)
+    require("z", z, "be numbers", lambda z: ~np.isnan(z), "repair those logits first")
+    p_flip = real("p_flip", p_flip, "lie in [0, 1]", lambda p: 0 <= p <= 1, "it is a probability, such as 0.1")
+    z = floats("z", z)
+    return jnp.where(jax.random.bernoulli(key, p_flip, z.shape), -z, z)

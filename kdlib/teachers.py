@@ -16,7 +16,17 @@ from scipy.sparse.linalg import eigsh
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from kdlib._checks import require, require_double, require_increasing, require_labels, require_rows, require_vectors
+from kdlib._checks import (
+    floats,
+    numeric,
+    real,
+    require,
+    require_double,
+    require_increasing,
+    require_labels,
+    require_rows,
+    require_vectors,
+)
 from kdlib._flow import chebyshev_flow
 from kdlib._gram import kernel_values, semidefinite
 from kdlib.networks import Network
@@ -39,7 +49,7 @@ class KernelTeacher:
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
         r"""Logits :math:`z_t(x) = \Theta(x, X)\, a`, one row for each epoch."""
         require_double()
-        x = x if isinstance(x, jax.Array) else np.asarray(x, float)
+        x = x if isinstance(x, jax.Array) else numeric("x", x)
         return jnp.asarray(self.coefficients) @ jnp.asarray(self.kernel(self.x, x))
 
 
@@ -86,7 +96,8 @@ def train_kernel_teacher(
     """
     require_labels(y_g)
     epochs = require_increasing("epochs", epochs, "give numbers of passes")
-    x, y_g = np.asarray(x, float), np.asarray(y_g, float)
+    require("x", x, "be finite", np.isfinite, "remove or repair those samples first")
+    x, y_g = numeric("x", x), numeric("y_g", y_g)
     require_vectors(y_g=y_g)
     require_rows(x=x, y_g=y_g)
     values = kernel_values(kernel, x, x, "x")
@@ -97,8 +108,9 @@ def train_kernel_teacher(
         bearable = 8 * len(x) / largest  # the loss has no curvature beyond largest / (4 n)
         if learning_rate is None:
             learning_rate = bearable / 2
-        require("learning_rate", learning_rate, f"be positive and at most {bearable:.6g}, which descent can bear",
-                lambda rate: (rate > 0) & (rate <= bearable), "leave it out for the default, half of that")
+        learning_rate = real("learning_rate", learning_rate, f"be positive and at most {bearable:.6g}, which descent "
+                             "can bear", lambda rate: 0 < rate <= bearable,
+                             "leave it out for the default, half of that")
         coefficients = _descend(gram, y_g, learning_rate / len(x), epochs, largest)
         norms = np.sqrt(np.sum(coefficients * (coefficients @ gram), axis=1))
     return KernelTeacher(x, kernel, epochs, coefficients, norms)
@@ -145,7 +157,7 @@ class NetworkTeacher:
 
     def logits(self, x: Float[ArrayLike, "m d"]) -> Float[Array, "epochs m"]:
         """Logits of the network at each epoch."""
-        return jax.vmap(self.network.apply, (0, None))(self.params, jnp.asarray(x, float))
+        return jax.vmap(self.network.apply, (0, None))(self.params, floats("x", x))
 
 
 def train_network_teacher(
@@ -171,7 +183,8 @@ def train_network_teacher(
         ValueError: labels that are not 0 or 1, epochs that do not increase, or a learning rate too large.
     """
     epochs = require_increasing("epochs", epochs, "give numbers of passes")
-    x = jnp.asarray(x, float)
+    x = floats("x", x)
+    require_rows(x=x, y_g=y_g)
     of_weights, of_batches = jax.random.split(key)
     no_teacher = jnp.zeros(len(x))
     batch, per_epoch = full_batch(x, no_teacher, y_g), 1

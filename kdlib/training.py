@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from kdlib._checks import (
     broadcast,
+    floats,
+    own_type,
     require,
     require_classes,
     require_increasing,
@@ -101,14 +103,14 @@ def batches_by_seed(
     """
     for name, values in (("x", x), ("z_t", z_t)):
         require(name, values, "be finite", np.isfinite, "remove or repair those samples first")
-    arrays = x, z_t, y_g = tuple(jnp.asarray(values) for values in (x, z_t, y_g))
+    arrays = x, z_t, y_g = own_type("x", x), own_type("z_t", z_t), own_type("y_g", y_g)
     shapes = [values.shape[:2] for values in arrays]
     if len(set(shapes)) > 1 or len(shapes[0]) < 2 or 0 in shapes[0]:
         raise ValueError(f"x, z_t, y_g must have the same first two axes, (seeds, n), got {shapes}: "
                          "give every seed as many samples")
-    if y_g.ndim != 2 or z_t.ndim not in (2, 3):
-        raise ValueError(f"y_g must have shape (seeds, n) and z_t that or (seeds, n, K), got {y_g.shape} and "
-                         f"{z_t.shape}: give one label for each sample")
+    if y_g.ndim != 2 or z_t.ndim not in (2, 3) or z_t.shape[2:] == (1,):
+        raise ValueError("y_g must have shape (seeds, n) and z_t that or (seeds, n, K), with K from 2 up, got "
+                         f"{y_g.shape} and {z_t.shape}: give one label for each sample, and one logit or K")
     if z_t.ndim == 3:
         require_classes(y_g, z_t.shape[2])
     else:
@@ -327,8 +329,8 @@ class _Checkpoint:
 def _samples(x, z_t, y_g):
     require_logits(z_t=z_t)
     require_labels(y_g)
-    x, z_t, y_g = (jnp.asarray(values, float) for values in (x, z_t, y_g))
     require("x", x, "be finite", np.isfinite, "remove or repair those samples first")
+    x, z_t, y_g = floats("x", x), floats("z_t", z_t), floats("y_g", y_g)
     require_vectors(z_t=z_t, y_g=y_g)
     require_rows(x=x, z_t=z_t, y_g=y_g)
     return x, z_t, y_g

@@ -830,22 +830,26 @@ def test_error_on_the_map_is_a_share_of_its_area():
         assert abs(wrong_share(teacher, task["truth"]) - counted) <= 1e-3
 
 
-LINE = [({"n": 500}, "n must lie in 1..200, got 500: "), ({"n": 2.5}, "n must lie in 1..200, got 2.5: "),
-        ({"epoch": 100}, "epoch must be a power of 2 in 16..16384, got 100: "),
-        ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: ")]
-GRADED = [({"q": 5}, "q must be one of 2, 3, 4, 6, 8, 12, got 5: "), ({"n": 95}, "n must be one of 2..94, got 95: "),
+STOPS = "epoch must be one of 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, got "
+LINE = [({"n": 500}, "n must be a whole number from 1 to 200, got 500: "),
+        ({"n": 2.5}, "n must be a whole number from 1 to 200, got 2.5: "), ({"epoch": 100}, f"{STOPS}100: "),
+        ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: "),
+        ({"T": "1e1"}, "T must be a number, got '1e1': write it without quotes")]
+GRADED = [({"q": 5}, "q must be one of 2, 3, 4, 6, 8, 12, got 5: "),
+          ({"n": 95}, "n must be a whole number from 2 to 94, got 95: "),
           ({"epoch": 100}, "epoch must be one of 16, 64, 256, 1024, 4096, 16384, got 100: "),
           ({"p_flip": 0.6}, "p_flip must be one of 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, got 0.6: "),
-          ({"q": "many"}, "q must be numeric, got 'many': "), ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: ")]
+          ({"q": "many"}, "q must be one of 2, 3, 4, 6, 8, 12, got 'many': "),
+          ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: ")]
 PLANE = [({"n": 100}, "n must be one of 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, got 100: "),
-         ({"epoch": 100}, "epoch must be one of 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, got 100: "),
-         ({"epoch": "late"}, "epoch must be numeric, got 'late': "), ({"rho": -1}, "rho must lie in [0, 1], got -1: "),
+         ({"epoch": 100}, f"{STOPS}100: "), ({"epoch": "late"}, f"{STOPS}'late': "),
+         ({"rho": -1}, "rho must lie in [0, 1], got -1: "),
          ({"T": 0}, "T must be positive and finite, got 0: ")]
 
 
 @pytest.mark.parametrize("explorer_class, bad, message", [
     *((explorer_class, *case) for explorer_class in (StudentExplorer, RiskExplorer) for case in LINE),
-    (StudentExplorer, {"draw": 0}, "draw must lie in 1..6, got 0: "),
+    (StudentExplorer, {"draw": 0}, "draw must be a whole number from 1 to 6, got 0: "),
     *((InefficiencyExplorer, *case) for case in GRADED), *((CorrectionExplorer, *case) for case in PLANE),
 ])
 def test_explorer_refuses_bad_settings(explorer_class, bad, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdlib import effective_logit
-from kdlib._checks import choice, real, require_whole, shown, whole
+from kdlib._checks import choice, precision, real, require_whole, shown, whole
 
 positive = lambda v: (v > 0) & (v < np.inf)
 
@@ -115,3 +115,8 @@ def test_values_are_shown_with_the_digits_that_matter():
 def test_whole_numbers_beyond_integers_are_refused():
     with pytest.raises(ValueError, match=r"sizes must be whole numbers from 1 up, got 1e\+300"):
         require_whole("sizes", [1, 1e300], "")
+
+
+def test_precision_is_that_of_the_type_in_which_a_value_comes():
+    assert precision(np.float32(1)) == precision(jnp.ones(2, jnp.float32)) == 2**-23
+    assert precision([1.0]) == precision(1) == precision(np.ones(2, int)) == 2**-52

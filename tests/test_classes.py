@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from strategies import ratios
 from tolerances import DERIVATIVE, LOGIT, ROUNDING
 
 from kdlib.classes import (
@@ -337,7 +338,7 @@ def test_targets_of_two_classes_are_those_of_one_logit():
 # --- The loss ---------------------------------------------------------------------------------------
 
 
-@given(logits, logits, logits, logits, labels, st.floats(0, 1), temperatures)
+@given(logits, logits, logits, logits, labels, ratios, temperatures)
 def test_two_logits_and_their_difference_have_one_loss(s_0, s_1, t_0, t_1, y_g, rho, T):
     both = class_distillation_loss([s_0, s_1], [t_0, t_1], y_g, rho=rho, T=T)
     one = distillation_loss(s_1 - s_0, t_1 - t_0, y_g, rho=rho, T=T)

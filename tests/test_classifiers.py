@@ -63,11 +63,16 @@ def test_seeds_learn_their_own_samples_as_if_alone(network):
     assert (z[0].argmax(-1) == y).mean() > 0.9
 
 
+def test_whole_floats_count_units():
+    assert MLP(width=64.0) == MLP(width=64) and ResNet([2.0, 4.0], blocks=1.0) == ResNet((2, 4), blocks=1)
+    assert type(MLP(width=64.0).width) is int
+
+
 @pytest.mark.parametrize("make, message", [
-    (lambda: MLP(width=0), "width, depth must be whole numbers from 1 up, got 0"),
-    (lambda: MLP(classes=1), "classes must be at least 2, got 1"),
+    (lambda: MLP(width=0), "width must be a whole number from 1 up, got 0"),
+    (lambda: MLP(classes=1), "classes must be a whole number from 2 up, got 1: two classes have two logits"),
     (lambda: ResNet((8, 4)), r"channels must not decrease, got \(8, 4\)"),
-    (lambda: ResNet((8, 16), blocks=0.5), "channels, blocks must be whole numbers from 1 up, got 0.5"),
+    (lambda: ResNet((8, 16), blocks=0.5), "blocks must be a whole number from 1 up, got 0.5"),
 ])
 def test_bad_networks_are_refused(make, message):
     with pytest.raises(ValueError, match=message):

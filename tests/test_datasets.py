@@ -258,6 +258,10 @@ def test_bad_classes_are_refused(binary):
         load("digits", binary=binary)
 
 
+def test_whole_floats_are_classes():
+    assert load("digits", binary=(3.0, [8.0])).classes == ("3", "8")
+
+
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="name must be digits, fashion_mnist, cifar10, got 'mnist'"):
+    with pytest.raises(ValueError, match="name must be one of digits, fashion_mnist, cifar10, got 'mnist'"):
         load("mnist")

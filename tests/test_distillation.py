@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from strategies import ratios
 from tolerances import DERIVATIVE, LOGIT, ROUNDING
 
 from kdlib import (
@@ -101,7 +102,7 @@ def test_limits_in_rho():
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), labels,
-       st.floats(0, 1), st.floats(1e-3, 1e6))
+       ratios, st.floats(1e-3, 1e6))
 def test_no_valid_input_gives_nan(z_t, y_g, rho, T):
     assert not np.isnan(effective_logit(z_t, y_g, rho=rho, T=T))
     assert not np.isnan(correction_logit(z_t, y_g, T=T))
@@ -160,7 +161,7 @@ def test_jit_vmap_and_broadcasting_agree():
     assert np.allclose(whole, rows, rtol=ROUNDING, atol=ROUNDING)
 
 
-@given(st.floats(-30, 30), st.floats(-30, 30), labels, st.floats(0, 1), st.floats(0.1, 30))
+@given(st.floats(-30, 30), st.floats(-30, 30), labels, ratios, st.floats(0.1, 30))
 def test_loss_is_eq_2_with_no_temperature_squared(z_s, z_t, y_g, rho, T):
     def cross_entropy(p, q):
         return -p * mp.log(q) - (1 - p) * mp.log(1 - q)
@@ -228,6 +229,7 @@ COLUMN, ROW = np.array([[1.0], [-2.0], [3.0]]), np.array([1.0, -2.0, 3.0])
     lambda z, y: distillation_loss(z, ROW, y, rho=0.5, T=1), lambda z, y: distillation_loss(ROW, z, y, rho=0.5, T=1),
     lambda z, y: distillation_loss(z, z, y, rho=0.5, T=1, mean=False),
     lambda z, y: effective_logit(z, y, rho=0.5, T=1), lambda z, y: correction_logit(z, y, T=1),
+    lambda z, y: targets(ROW, y, rho=0.5, T=1, z_0=z),
     lambda z, y: jax.jit(lambda z: effective_logit(z, y, rho=0.5, T=1))(z),
 ])
 def test_a_column_beside_a_row_of_the_same_samples_is_refused(call):

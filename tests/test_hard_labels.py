@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.scipy.linalg import solve_triangular
+from strategies import ratios
 from tolerances import DERIVATIVE, LOGIT, NESTED
 
 from kdlib.distillation import correction_logit, effective_logit
@@ -154,7 +155,7 @@ def test_a_teacher_parallel_to_the_ground_truth_leaves_nothing_to_gain():
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 10**6), rho=st.floats(0, 1), T=st.floats(0.5, 10))
+@given(seed=st.integers(0, 10**6), rho=ratios, T=st.floats(0.5, 10))
 def test_cosine_is_one_and_independent_of_the_norm_up_to_scale(seed, rho, T):
     students, z_t, y_g, z_g = task(seed, N=12)
     cosine = ground_truth_cosine(students, z_t, y_g, z_g, rho=rho, T=T)
@@ -209,7 +210,7 @@ def test_floor_is_the_root_of_its_equation(rho, T):
 
 
 @settings(max_examples=50)
-@given(rho=st.floats(0, 1), T=st.floats(0.05, 100), z_t=st.floats(-1e3, 1e3), y_g=st.integers(0, 1))
+@given(rho=ratios, T=st.floats(0.05, 100), z_t=st.floats(-1e3, 1e3), y_g=st.integers(0, 1))
 def test_no_teacher_takes_the_right_class_below_the_floor(rho, T, z_t, y_g):
     z = float(effective_logit(z_t, y_g, rho=rho, T=T))
     kept = jax.nn.sigmoid(z if y_g else -z)

@@ -213,7 +213,7 @@ def test_the_sign_is_the_limit_of_hard_labels():
     (np.zeros((2, N)), {}, "norms must be positive and finite, got 0 .*: where a task's targets are zero"),
     (np.full((2, N), np.nan), {}, "norms must be positive and finite, got nan"),
     (np.ones((2, N)), {"window": 1.0}, r"window must lie in \(1, inf\), got 1: or give None"),
-    (np.ones((2, N)), {"expectation": "both"}, "expectation must be inside or outside, got 'both'"),
+    (np.ones((2, N)), {"expectation": "both"}, "expectation must be one of inside, outside, got 'both'"),
     (np.ones((2, N)), {"sizes": [10, 190]}, "sizes must leave room for their window in 1..200, but 190 reaches from "
                                             "140 to 257: draw more samples"),
     (np.ones((2, N)), {"sizes": [200], "window": None}, "but 200 reaches from 200 to 201"),
@@ -221,7 +221,7 @@ def test_the_sign_is_the_limit_of_hard_labels():
     (np.ones((2, N)), {"sizes": [2.5]}, "sizes must be whole numbers from 1 up, got 2.5"),
     (np.ones((2, N)), {"sizes": [[10, 20]]}, r"sizes must be a number or a list of some, got shape \(1, 2\)"),
     (np.ones((2, N)), {"sizes": []}, r"sizes must be a number or a list of some, got shape \(0,\)"),
-    (np.ones((2, N)), {"window": [1.2, 1.5]}, r"window must be one number, got shape \(2,\): call once for each"),
+    (np.ones((2, N)), {"window": [1.2, 1.5]}, r"window must be a number, got \[1.2, 1.5\]: .*; call once for each"),
     (np.ones((2, 2)), {}, "norms must be of students enough for one window, got N = 2: draw more samples"),
     (np.ones((2, 2)), {"at": [7, 15]}, "norms must be of students enough for one window, got N = 15"),
     (np.ones((2, 3)), {"at": [7, 14]}, "at must have one number of samples for each of 3 norms, got 2"),
@@ -247,11 +247,11 @@ def test_windows_without_room_are_refused(arguments, message):
 @pytest.mark.parametrize("arguments, message", [
     ({"covariance": np.eye(3)}, r"covariance must have shape \(5,\) or \(5, 5\), got \(3, 3\)"),
     ({"covariance": np.full(5, np.inf)}, "covariance must be finite, got inf"),
-    ({"covariance": -np.ones(5)}, "variances must be at least 0, got -1"),
+    ({"covariance": -np.ones(5)}, "covariance must have variances of at least 0, got -1"),
     ({"covariance": np.triu(np.ones((5, 5)))}, "covariance must be symmetric, got 1: that is its largest difference"),
     ({"covariance": 2 * np.ones((5, 5)) - np.eye(5)}, "covariance must be positive semi-definite, got an eigenvalue"),
     ({"mean": np.ones(4)}, r"mean must have shape \(5,\), got \(4,\)"),
-    ({"mean": np.full(5, np.nan)}, "delta_z must be finite, got nan"),
+    ({"mean": np.full(5, np.nan)}, "mean must be finite, got nan"),
 ])
 def test_bad_moments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

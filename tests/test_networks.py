@@ -245,11 +245,11 @@ def test_bad_networks_are_refused(settings, message):
 
 def test_bad_inputs_are_refused():
     kernel = fully_connected(2, width=8).ntk
-    with pytest.raises(ValueError, match=r"x must have shape \(n, d\), got \(5,\): write x\[:, None\]"):
+    with pytest.raises(ValueError, match=r"x1 must have shape \(n, d\), got \(5,\): write x1\[:, None\]"):
         kernel(np.zeros(5))
-    with pytest.raises(ValueError, match="inputs must have one dimension, got 2 and 3"):
+    with pytest.raises(ValueError, match="inputs x1 and x2 must have one dimension, got 2 and 3"):
         kernel(np.zeros((5, 2)), np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="x must be finite and below 1e150 in size, got nan"):
+    with pytest.raises(ValueError, match="x1 must be finite and below 1e150 in size, got nan"):
         kernel(np.full((2, 2), np.nan))
 
 

@@ -81,7 +81,7 @@ REFUSED = {
         "n must be a whole number from 1 up, got -5": {"n": -5},
         "steps must be a whole number from 1 up, got 0.5": {"steps": 0.5},
         "model must be mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
-        "name must be digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
+        "name must be one of digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
     },
     "running_at_scale": {
         "n must be a whole number from 10 up, got 5": {"n": 5},

@@ -196,7 +196,7 @@ def test_arguments_of_methods_are_checked(cluster):
 
 def test_bad_engines_are_refused():
     x = data()[0]
-    with pytest.raises(ValueError, match="engine must be 'memory' or 'dask', got 'spark': leave it out"):
+    with pytest.raises(ValueError, match="engine must be one of memory, dask, got 'spark': leave it out"):
         NestedStudents(x, laplace, engine="spark")
     with pytest.raises(ValueError, match="chunks must go with engine='dask', got 64"):
         NestedStudents(x, laplace, chunks=64)
@@ -336,6 +336,8 @@ def test_what_is_no_sweep_is_refused(monkeypatch):
     monkeypatch.setattr("distributed.Client", lambda address, timeout: Client(address, timeout=timeout / 10))
     with pytest.raises(ValueError, match=r"settings must be tuples of the task's arguments, got 2: write \(key, rho\)"):
         sweep(pow, [2, 3])
+    with pytest.raises(ValueError, match=r"client must be a distributed.Client or the address .*, got 8786: write"):
+        sweep(pow, [(2, 3)], client=8786)
     for address in ("tcp://127.0.0.1:1", "nowhere"):
         with pytest.raises(ValueError, match=f"client must be the address of a running scheduler, got '{address}'"):
             sweep(pow, [(2, 3)], client=address)

@@ -1,5 +1,7 @@
 """All nested students at once, against one solve per student and against other libraries."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,6 +177,63 @@ def test_a_pivot_of_rounding_is_not_taken_for_a_sample():
         NestedStudents(np.arange(6.0)[:, None], lambda a, b: gram)
 
 
+MEMORY_AND_BLOCKS = pytest.mark.parametrize("engine", [{}, {"engine": "dask", "chunks": 2}])
+
+
+def refusal(*arguments, **options):
+    with pytest.raises(ValueError) as error:
+        NestedStudents(*arguments, **options)
+    return str(error.value)
+
+
+@MEMORY_AND_BLOCKS
+@pytest.mark.parametrize("jitter", [0, 1e-3, 1])
+def test_a_kernel_that_is_not_positive_definite_is_not_blamed_on_the_samples(engine, jitter):
+    x, kernel = [[0.0], [1.0], [3.0]], lambda a, b: 1 - np.abs(a - b.T)
+    message = refusal(x, kernel, jitter=jitter, **engine)
+    assert message == ("kernel(x, x) must be positive definite, got the eigenvalue -1.24 among 3 samples: "
+                       "use another kernel, or a jitter from 1.3 up and accept its bias")
+    assert np.linalg.eigvalsh(kernel(np.array(x), np.array(x)))[0] == pytest.approx(-1.24, abs=0.005)
+
+
+@pytest.mark.parametrize("x, kernel", [
+    ([[0.0], [1.0], [3.0]], lambda a, b: 1 - np.abs(a - b.T)),
+    (np.arange(1200.0)[:, None] % 1000, lambda a, b: np.exp(-np.abs(a - b.T))),
+    (np.arange(1.0, 7.0)[:, None], lambda a, b: a @ b.T),
+    (np.arange(40.0)[:, None] / 40, lambda a, b: np.exp(-np.abs(a - b.T) ** 2).astype(np.float32)),
+])
+def test_the_jitter_that_a_message_names_is_enough(x, kernel):
+    jitter = float(re.search(r"a jitter from (\S+) up", refusal(x, kernel))[1])
+    assert np.isfinite(NestedStudents(x, kernel, jitter=jitter).weight_norms(np.ones(len(x)))).all()
+    assert "a jitter from" in refusal(x, kernel, jitter=jitter / 10)
+
+
+@MEMORY_AND_BLOCKS
+def test_a_kernel_in_single_precision_may_be_as_asymmetric_as_its_rounding(engine):
+    """As torch's distances are; the same in double precision is no rounding."""
+    x = np.arange(5.0)[:, None]
+
+    def uneven(a, b):
+        values = np.exp(-np.abs(a - b.T)).astype(np.float32)
+        return np.where(a > b.T, values * np.float32(1 + 2**-22), values)
+
+    norms = NestedStudents(x, uneven, **engine).weight_norms(np.ones(5))
+    exact = NestedStudents(x, lambda a, b: np.exp(-np.abs(a - b.T)), **engine).weight_norms(np.ones(5))
+    assert norms == pytest.approx(exact, rel=1e-6)
+    assert "average it with its transpose" in refusal(x, lambda a, b: uneven(a, b).astype(float), **engine)
+
+
+@MEMORY_AND_BLOCKS
+@pytest.mark.parametrize("kernel, message", [
+    (lambda a, b: np.zeros((len(a), len(b))), "kernel(x, x) must be positive on the diagonal, got 0 at sample 0: "),
+    (lambda a, b: np.ones((len(a), 1)), "kernel(x, x) must have shape (3, 3), got (3, 1): "),
+    (lambda a, b: np.full((len(a), len(b)), "1"), "kernel(x, x) must be numeric, got ndarray of shape (3, "),
+    (fully_connected(1, width=8), "kernel must be a function k(x1, x2), got a Network: pass its method ntk"),
+])
+def test_kernels_that_are_none_are_refused(engine, kernel, message):
+    assert refusal([[0.0], [1.0], [3.0]], kernel, **engine).startswith(message)
+
+
 def test_jitter_lets_repeated_samples_in_and_shortens_the_weights():
     x, _, z = data(9)
     plain, biased = (NestedStudents(x, network.ntk, jitter=j).weight_norms(z) for j in (0, 1e-3))
@@ -202,15 +261,18 @@ def test_bad_arguments_are_refused():
         for method in (lambda x: students.predict(x, z), students.distance):
             with pytest.raises(ValueError, match=r"x_test must have shape \(m, 2\), got "):
                 method(bad)
-    with pytest.raises(ValueError, match=r"kernel must be a function k\(x1, x2\), got Network"):
+    with pytest.raises(ValueError, match=r"kernel must be a function k\(x1, x2\), got a Network: pass its"):
         NestedStudents(x, network)
     assert students.predict(x_test, z, []).shape == (0, len(x_test), 2)
     assert students.predict(x_test[:0], z, [2, 3]).shape == (2, 0, 2)
     assert students.distance(x_test[:0], [2]).shape == (1, 0)
     with pytest.raises(ValueError, match="a and b must have as many columns, got 2 and 3"):
         students.inner(z, np.ones((5, 3)))
-    with pytest.raises(ValueError, match="x must hold at least one sample"):
-        NestedStudents(np.empty((0, 2)), lambda a, b: a @ b.T)
+    for nothing in (np.empty((0, 2)), 3.0):
+        assert refusal(nothing, network.ntk).startswith("x must hold at least one sample, got shape (")
+    assert refusal([[np.inf, 0.0]], network.ntk).startswith("x must be finite, got inf: ")
+    assert refusal([["a"]], network.ntk).startswith("x must be numeric, got [['a']]: ")
+    assert refusal(x, network.ntk, jitter="1e-3") == "jitter must be a number, got '1e-3': write it without quotes"
     with pytest.raises(ValueError, match="sizes must be whole numbers from 1 to 5, got 6"):
         students.predict(x_test, z, [1, 6])
     with pytest.raises(ValueError, match=r"kernel\(x, x\) must have shape \(5, 5\), got \(5, 1\)"):

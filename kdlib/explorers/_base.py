@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import anywidget
-import numpy as np
 import traitlets
 
-from kdlib._checks import require, require_ratios, require_temperature
+from kdlib._checks import ratio, temperature
 
 _HERE = Path(__file__).parent
 
@@ -23,13 +22,6 @@ def polyline(x, y, style):
     return f'<polyline fill="none" {style} points="{points}"/>'
 
 
-def among(name, value, values, shown=None):
-    """The one of the values that was given, of whatever type."""
-    shown = shown or ", ".join(map(str, values))
-    require(name, value, f"be one of {shown}", lambda v: np.isin(v, values), "the slider stops at these")
-    return values[values.index(float(value))]
-
-
 class Explorer(anywidget.AnyWidget):
     """A figure with sliders that computes where it is shown.
 
@@ -41,18 +33,16 @@ class Explorer(anywidget.AnyWidget):
 
     _css = (_HERE / "explorer.css").read_text("utf-8")
 
-    rho = traitlets.CFloat(0.5).tag(sync=True, page=True)
-    T = traitlets.CFloat(5.0).tag(sync=True, page=True)
+    rho = traitlets.Any(0.5).tag(sync=True, page=True)
+    T = traitlets.Any(5.0).tag(sync=True, page=True)
 
     @traitlets.validate("rho")
     def _ratio(self, proposal):
-        require_ratios(rho=proposal.value)
-        return proposal.value
+        return ratio("rho", proposal.value)
 
     @traitlets.validate("T")
     def _temperature(self, proposal):
-        require_temperature(proposal.value)
-        return proposal.value
+        return temperature(proposal.value)
 
     def _repr_mimebundle_(self, **kwargs):
         bundle, *rest = super()._repr_mimebundle_(**kwargs)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import traitlets
 
-from kdlib._checks import require
+from kdlib._checks import choice, whole
 from kdlib.explorers._base import Explorer
 from kdlib.networks import fully_connected
 from kdlib.tasks import sample_inputs
@@ -59,19 +59,12 @@ class TaskExplorer(Explorer):
 
     @traitlets.validate("n")
     def _size(self, proposal):
-        return whole("n", proposal.value, SAMPLES, "a draw has so many samples")
+        return whole("n", proposal.value, 1, SAMPLES, "a draw has so many samples")
 
     @traitlets.validate("epoch")
     def _stop(self, proposal):
-        require("epoch", proposal.value, "be a power of 2 in 16..16384", lambda epoch: np.isin(epoch, EPOCHS),
-                "the teacher was stopped at these")
-        return int(float(proposal.value))
+        return choice("epoch", proposal.value, EPOCHS, "the teacher was stopped at these")
 
     def _teacher(self, x):
         """Its logits at inputs of shape (m, 1)."""
         return NETWORK.ntk(x, np.array(self.task["x_t"])[:, None]) @ self.task["coefficients"][EPOCHS.index(self.epoch)]
-
-
-def whole(name, value, largest, remedy):
-    require(name, value, f"lie in 1..{largest}", lambda v: (v >= 1) & (v <= largest) & (v == np.floor(v)), remedy)
-    return int(float(value))

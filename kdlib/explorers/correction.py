@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import traitlets
 
+from kdlib._checks import choice
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import Explorer, among, module, polyline
+from kdlib.explorers._base import Explorer, module, polyline
 from kdlib.explorers._task import EPOCHS, NETWORK
 from kdlib.hard_labels import hard_label_projection
 from kdlib.students import NestedStudents
@@ -70,7 +71,7 @@ class CorrectionExplorer(Explorer):
     _kind = "correction"
     _esm = module("distillation", "students", "page", "correction")
 
-    rho = traitlets.CFloat(0.95).tag(sync=True, page=True)
+    rho = traitlets.Any(0.95).tag(sync=True, page=True)
     n = traitlets.Any(128).tag(sync=True, page=True)
     epoch = traitlets.Any(2048).tag(sync=True, page=True)
     task = traitlets.Dict(read_only=True).tag(sync=True, page=True)
@@ -82,7 +83,7 @@ class CorrectionExplorer(Explorer):
     @traitlets.validate("n", "epoch")
     def _one_of(self, proposal):
         name = proposal.trait.name
-        return among(name, proposal.value, {"n": SIZES, "epoch": EPOCHS}[name])
+        return choice(name, proposal.value, {"n": SIZES, "epoch": EPOCHS}[name], "the slider stops at these")
 
     def _samples(self):
         """Students of the samples, their labels, and the logits there of the teachers of all epochs."""

@@ -3,7 +3,7 @@
 import numpy as np
 import traitlets
 
-from kdlib._checks import require_logits
+from kdlib._checks import real
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import Explorer, module, polyline
 
@@ -26,12 +26,11 @@ class EffectiveLogitExplorer(Explorer):
     _kind = "effective-logit"
     _esm = module("distillation", "page", "effective_logit")
 
-    z_t = traitlets.CFloat(-2.0).tag(sync=True, page=True)
+    z_t = traitlets.Any(-2.0).tag(sync=True, page=True)
 
     @traitlets.validate("z_t")
     def _logit(self, proposal):
-        require_logits(z_t=proposal.value)
-        return proposal.value
+        return real("z_t", proposal.value)
 
     def picture(self):
         """The curves as a still SVG, for pages without scripts."""

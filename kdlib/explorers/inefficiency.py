@@ -7,8 +7,9 @@ import numpy as np
 import traitlets
 from scipy.special import ndtri
 
+from kdlib._checks import choice, whole
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import Explorer, among, module, polyline
+from kdlib.explorers._base import Explorer, module, polyline
 from kdlib.inefficiency import data_inefficiency
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
@@ -98,11 +99,15 @@ class InefficiencyExplorer(Explorer):
     def _our_task(self):
         return _task()
 
-    @traitlets.validate("q", "epoch", "p_flip", "n")
+    @traitlets.validate("q", "epoch", "p_flip")
     def _one_of(self, proposal):
         name = proposal.trait.name
-        values = {"q": MODES, "epoch": EPOCHS, "p_flip": FLIPS, "n": SIZES.tolist()}[name]
-        return among(name, proposal.value, values, f"{SIZES[0]}..{SIZES[-1]}" if name == "n" else None)
+        return choice(name, proposal.value, {"q": MODES, "epoch": EPOCHS, "p_flip": FLIPS}[name],
+                      "the slider stops at these")
+
+    @traitlets.validate("n")
+    def _size(self, proposal):
+        return whole("n", proposal.value, SIZES[0], SIZES[-1], "the windows of others reach beyond the samples")
 
     def solve(self):
         """A grid; teacher, targets and student of the first run; and the inefficiency: as the browser does."""

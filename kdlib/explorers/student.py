@@ -3,9 +3,10 @@
 import numpy as np
 import traitlets
 
+from kdlib._checks import whole
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import module, polyline
-from kdlib.explorers._task import DRAWS, NETWORK, TaskExplorer, labels, whole
+from kdlib.explorers._task import DRAWS, NETWORK, TaskExplorer, labels
 from kdlib.students import NestedStudents
 
 
@@ -40,7 +41,7 @@ class StudentExplorer(TaskExplorer):
 
     @traitlets.validate("draw")
     def _draw(self, proposal):
-        return whole("draw", proposal.value, DRAWS, "so many draws were made")
+        return whole("draw", proposal.value, 1, DRAWS, "so many draws were made")
 
     def picture(self):
         """Truth, teacher, targets and student as a still SVG, for pages without scripts."""
