@@ -14,8 +14,8 @@ _LARGEST = 2**63 - 1  # of the integers that NumPy and JAX hold
 
 _IN_UNIT_INTERVAL = "lie in [0, 1]", lambda r: (r >= 0) & (r <= 1), "give a fraction, such as 0.9 for 90 %"
 _NO_DENORMAL = "be 0 or at least 1e-300", lambda r: (r == 0) | (r >= 1e-300), "smaller ones count as 0: write 0"
-_SOUND_TEMPERATURE = ("lie between 1e-300 and 1e300", lambda t: (t >= 1e-300) & (t <= 1e300),
-                      "float64 has no room for logits in these units")
+_SOUND_TEMPERATURE = ("lie between 1e-100 and 1e100", lambda t: (t >= 1e-100) & (t <= 1e100),
+                      "float64 has no room for logits in units of others")
 _POSITIVE_TEMPERATURE = ("be positive and finite", lambda t: (t > 0) & (t < np.inf),
                          "T = 1 leaves the logits as they are, T > 1 softens them")
 

@@ -132,9 +132,9 @@ def class_effective_logit(
         :math:`\pi(\hat z) = \rho\, \pi(z_t) + (1-\rho)\, 1\{k = y_g\}`: ratios among the wrong classes are untouched.
 
     Raises:
-        ValueError: an argument outside its domain; shapes that do not broadcast; a logit beyond 1e8, as of a masked
-            class, which would take all digits of the others with it into the mean. Values that are not known yet,
-            under ``jit`` for example, are not checked.
+        ValueError: an argument outside its domain; shapes that do not broadcast; T outside [1e-3, 1e6]; a logit beyond
+            1e8, as of a masked class, which would take all digits of the others with it into the mean. Values that are
+            not known yet, under ``jit`` for example, are not checked.
 
     >>> z = class_effective_logit([0.0, 1.0, 3.0], [2, 0], rho=0.5, T=1.0)  # the teacher is right, then wrong
     >>> print(z.round(4))
@@ -142,6 +142,8 @@ def class_effective_logit(
      [ 0.8073 -1.4037  0.5963]]
     """
     z_t, y_g, rho, T = _samples(z_t, y_g, rho=rho, T=T)
+    require("T", T, "lie between 1e-3 and 1e6", lambda t: (t >= 1e-3) & (t <= 1e6),
+            "beyond, digits of the logits are lost")
     return _class_effective_logit(z_t, y_g, rho, T)
 
 

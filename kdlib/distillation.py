@@ -97,8 +97,9 @@ def effective_logit(
     Args:
         z_t: teacher logits, finite.
         y_g: ground-truth labels, 0 or 1, of the same samples: (n, 1) beside (n,) is refused.
-        rho: soft ratio in [0, 1]. For k ratios at once, ``z_t[:, None]`` and ``y_g[:, None]`` give a column for each.
-        T: temperature, positive.
+        rho: soft ratio in [0, 1], 0 or at least 1e-300. For k ratios at once, ``z_t[:, None]`` and ``y_g[:, None]``
+            give a column for each.
+        T: temperature, positive, from 1e-100 to 1e100.
 
     Returns:
         Logits of the arguments' broadcast shape, within ``1e-12 * max(1, |z|)`` of the exact

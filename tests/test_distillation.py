@@ -70,7 +70,7 @@ def test_effective_logit_is_the_root_anywhere(z_t, y_g, rho, T):
 @pytest.mark.parametrize("y_g", [0, 1])
 @pytest.mark.parametrize("z_t", [-1e3, -8.0, 0.0, 1e-3, 1e3])
 @pytest.mark.parametrize("rho", [1e-300, 0.5, 1 - 1e-15])
-@pytest.mark.parametrize("T", [0.05, 1.0, 5.0, 1e3])
+@pytest.mark.parametrize("T", [1e-100, 0.05, 1.0, 5.0, 1e3, 1e100])
 def test_effective_logit_is_the_root_at_the_corners(z_t, y_g, rho, T):
     check_against_mpmath(z_t, y_g, rho, T)
 
@@ -206,6 +206,9 @@ def test_label_smoothing_is_an_undecided_teacher_at_temperature_one(y_g, epsilon
     (lambda: effective_logit(1.0, 1, rho=np.nan, T=1.0), r"rho must lie in \[0, 1\], got nan"),
     (lambda: effective_logit(1.0, 1, rho=0.5, T=0.0), "T must be positive and finite, got 0: T = 1 leaves"),
     (lambda: effective_logit(1.0, 1, rho=0.5, T=-2), "T must be positive and finite, got -2"),
+    (lambda: effective_logit(1.0, 1, rho=0.5, T=1e-310), "T must lie between 1e-100 and 1e100, got 1e-310"),
+    (lambda: effective_logit(1.0, 1, rho=1e-310, T=1), "rho must be 0 or at least 1e-300, got 1e-310: .* write 0"),
+    (lambda: distillation_loss([], [], [], rho=0.5, T=1), r"must hold at least one sample, got shapes \(0,\), "),
     (lambda: effective_logit([1.0, np.nan, np.inf], 1, rho=0.5, T=1), r"z_t must be finite, got nan \(and 1 more\)"),
     (lambda: effective_logit("one", 1, rho=0.5, T=1), "z_t must be numeric, got 'one': give a number"),
     (lambda: effective_logit(1.0, -1, rho=0.5, T=1), "y_g must be 0 or 1, got -1: encode"),

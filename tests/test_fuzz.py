@@ -21,7 +21,7 @@ import pytest
 
 import kdlib
 from kdlib import NestedStudents, fully_connected
-from kdlib.classes import class_distillation_loss
+from kdlib.classes import beats, class_correction_logit, class_distillation_loss, class_effective_logit, class_targets
 from kdlib.classifiers import MLP, ResNet
 from kdlib.distillation import (
     correction_logit,
@@ -90,6 +90,10 @@ CASES = {
     "label_smoothing_logit": (label_smoothing_logit, dict(y_g=Y, epsilon=0.5)),
     "class_distillation_loss": (
         class_distillation_loss, dict(z_s=np.outer(Z, T3), z_t=np.outer(T3, Y), y_g=Y, rho=0.5, T=2.0)),
+    "class_effective_logit": (class_effective_logit, dict(z_t=np.outer(Z, T3), y_g=Y, rho=0.5, T=2.0)),
+    "class_targets": (class_targets, dict(z_t=np.outer(Z, T3), y_g=Y, rho=0.5, T=2.0, z_0=np.outer(T3, Y))),
+    "class_correction_logit": (class_correction_logit, dict(z_t=np.outer(Z, T3), y_g=Y, T=2.0)),
+    "beats": (beats, dict(z_t=np.outer(Z, T3), y_g=Y, rho=0.5, T=2.0)),
     "correction_floor": (correction_floor, dict(rho=COSINES**2, T=2.0)),
     "largest_soft_ratio": (largest_soft_ratio, dict(p=COSINES**2, T=2.0)),
     "ground_truth_cosine": (
