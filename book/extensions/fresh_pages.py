@@ -1,7 +1,7 @@
 """Sphinx extension: a page is drawn again when something on it has changed that Sphinx does not see, and only then.
 
-That are results of other pages' notebooks, the list of claims, style sheets and scripts, which Sphinx copies with the
-pages only, and the extensions themselves. Each builder keeps what it has drawn, since all of them share what was read.
+Such are the results of other pages' notebooks, the list of claims, style sheets and scripts, which Sphinx copies with
+the pages only, and the extensions themselves. Each builder keeps what it has drawn, since all share what was read.
 """
 
 import json
@@ -22,7 +22,7 @@ FROM_OTHERS = from_ledger, PendingGlueReference, running_time
 def digest(*places):
     files = (path for place in places for path in (place, *place.rglob("*")) if path.is_file())
     total = sha256()
-    for path in sorted(path for path in files if path.suffix != ".pyc"):
+    for path in sorted(path for path in files if "__pycache__" not in path.parts):
         total.update(path.relative_to(BOOK.parent).as_posix().encode() + path.read_bytes())
     return total.hexdigest()[:16]
 
