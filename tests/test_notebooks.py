@@ -19,7 +19,7 @@ CHECKED = "nbval-check-output"
 QUICK = {
     "02_problem_setup": {"max_width": 128, "seeds": 2},
     "03_transfer_risk": {"seeds": 2, "N": 500},
-    "04_data_inefficiency": {"runs": 3, "n_max": 100},
+    "04_data_inefficiency": {"runs": 3, "more_runs": 3, "n_max": 300},
     "05_imperfect_teacher": {"seeds": 3},
     "appendix_s2": {"n": 60, "seeds": 3, "steps": 60},
 }
@@ -53,6 +53,7 @@ REFUSED = {
     "04_data_inefficiency": {
         "runs must be a whole number from 3 up, got 2": {"runs": 2},
         "runs must be a whole number from 3 up, got 4.5": {"runs": 4.5},
+        "more_runs must be a whole number from 3 up, got 2": {"more_runs": 2},
         "n_max must be a whole number from 100 up, got 50": {"n_max": 50},
         "d must be a whole number from 1 up, got 0": {"d": 0},
         "d must be a whole number from 5 up, got 2": {"activation": "erf"},

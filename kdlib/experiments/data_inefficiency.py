@@ -171,7 +171,7 @@ def over_all_flips(students, z, z_0):
 GRADED = Experiment("data_inefficiency.graded", graded, GradedRun,
                     {"d1": GradedSetting(1, curves=True), "d2": GradedSetting(2, curves=True),
                      "orders": GradedSetting(2)},
-                    {"d1": 20, "d2": 20, "orders": 400}, salt=lambda s: 300 + s.d)
+                    {"d1": 20, "d2": 20, "orders": 158}, salt=lambda s: 300 + s.d)
 
 
 # --- The constants ------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def proven_angle(gram: Float[Array, "n n"], z: Float[Array, " n"]) -> float:
 # On a line, risks differ most from task to task.
 STUDENTS = Experiment(
     "transfer_risk.students", students_of_a_task, Students, {f"d{d}": Setting(d=d) for d in (1, 2, 5)},
-    repetitions={"d1": 160, "d2": 40, "d5": 40}, salt=lambda setting: setting.d,
+    repetitions={"d1": 64, "d2": 40, "d5": 40}, salt=lambda setting: setting.d,
 )
 
 
