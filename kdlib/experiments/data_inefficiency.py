@@ -346,7 +346,7 @@ def from_soft_to_hard(key, setting: TransitionSetting):
 LESSONS = Experiment("data_inefficiency.lessons", taught, LessonsRun, {f"d{d}": LessonsSetting(d) for d in (1, 2)}, 20,
                      salt=lambda s: 400 + s.d)
 TRANSITION = Experiment("data_inefficiency.transition", from_soft_to_hard, TransitionRun, {"d2": TransitionSetting(2)},
-                        400, salt=lambda s: 400 + s.d)
+                        150, salt=lambda s: 400 + s.d)
 
 
 # --- Other networks -----------------------------------------------------------------------------------
