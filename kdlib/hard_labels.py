@@ -24,9 +24,11 @@ and J. M. Evans, *Techniques for testing the constancy of regression relationshi
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn import sigmoid
+from jax import lax
+from jax.nn import sigmoid, softplus
 from jaxtyping import Array, ArrayLike, Float
 
 from kdlib._checks import (
@@ -39,25 +41,42 @@ from kdlib._checks import (
     require_ratios,
     require_size,
     require_temperature,
+    whole,
 )
 from kdlib.distillation import correction_logit, effective_logit
 from kdlib.students import NestedStudents
 
 
-def correction_floor(*, rho: Float[ArrayLike, "*n"], T: Float[ArrayLike, "*n"]) -> Float[Array, "*n"]:
+def correction_floor(
+    *, rho: Float[ArrayLike, "*n"], T: Float[ArrayLike, "*n"], classes: int = 2
+) -> Float[Array, "*n"]:
     r"""Probability that the right class keeps, however wrong the teacher.
 
-    .. math:: p(\rho, T) = \inf_{z_t} \sigma(\hat z(z_t, 1)) = \sigma(\hat z_{-\infty}), \qquad
-              \frac{\rho}{T}\, \sigma(\hat z_{-\infty}/T) = (1-\rho)\, \sigma(-\hat z_{-\infty})
+    .. math:: p(\rho, T) = \inf_{z_t} \pi_{y_g}(\hat z) = \sigma(\hat z_{-\infty}), \qquad
+              \frac{\rho}{T}\, \sigma\Bigl(\frac{\hat z_{-\infty} + c}{T}\Bigr) = (1-\rho)\, \sigma(-\hat z_{-\infty}),
+              \qquad c = \max(1 - T, 0) \log(K-1)
 
-    Proof: the effective logit increases in :math:`z_t`, so it stays above its limit at :math:`z_t \to -\infty`, and
-    there :math:`\sigma(z_t/T)` drops out of Eq. 3. In :math:`\hat z`, the left side rises from 0 and the right side
-    falls to 0: there is one root. No teacher attains the floor. By symmetry the floor for ``y_g = 0`` is the same.
+    Two classes: the effective logit increases in :math:`z_t`, so it stays above its limit at
+    :math:`z_t \to -\infty`, and there :math:`\sigma(z_t/T)` drops out of Eq. 3. In :math:`\hat z`, the left side rises
+    from 0 and the right side falls to 0: there is one root. No teacher attains the floor. By symmetry the floor for
+    ``y_g = 0`` is the same.
 
-    At ``T = 1`` it is ``1 - rho``, as the paper says; up to ``rho = T / (1 + T)`` it is at least 1/2, and the student
-    is always right. A higher temperature raises the floor only where :math:`u\,\sigma(u) < 1`, with
+    K classes: with :math:`p = \pi_y`, :math:`\kappa = T(1-\rho)/\rho` and the probabilities s of the student at T, the
+    label's equation says :math:`\kappa\,(1 - p) = s_y - q_y \le s_y`, where
+    :math:`1/s_y = 1 + \sum_{k \ne y} (\pi_k/p)^{1/T}`. Of all ways to share :math:`1 - p` among the wrong classes, the
+    sum is smallest if one class has all, for :math:`T \ge 1`, as :math:`x^{1/T}` is concave; for T < 1 it is convex,
+    and equal shares are worst. A teacher with :math:`q_k = s_k + \kappa \pi_k` and a vanishing :math:`q_y` comes as
+    close to equality as one likes. So for :math:`T \ge 1` the floor of K classes is that of two, and lower for T < 1.
+
+    At ``T = 1`` it is ``1 - rho``, as the paper says. For two classes it is at least 1/2 up to ``rho = T / (1 + T)``,
+    and the student is always right. A higher temperature raises the floor only where :math:`u\,\sigma(u) < 1`, with
     :math:`u = -\hat z_{-\infty}/T`, that is for u < 1.278; where the floor is lower already, it lowers it further, as
-    the example shows at ``rho = 0.99``. (Differentiate the logarithm of the equation in log T.)
+    the example shows at ``rho = 0.99``. (Differentiate the logarithm of the equation in log T, for c = 0.)
+
+    Args:
+        rho: soft ratio in [0, 1].
+        T: temperature, positive.
+        classes: K.
 
     Limits: 1 at ``rho = 0`` and 0 at ``rho = 1``. Its inverse, :func:`largest_soft_ratio`, has a closed form.
 
@@ -68,22 +87,34 @@ def correction_floor(*, rho: Float[ArrayLike, "*n"], T: Float[ArrayLike, "*n"]) 
     ...     print(T, *(f"{float(correction_floor(rho=rho, T=T)):.3g}" for rho in (0.5, 0.9, 0.99)))
     1.0 0.5 0.1 0.01
     5.0 0.88 0.216 4.26e-07
+    >>> print(*(f"{float(correction_floor(rho=0.5, T=0.5, classes=K)):.3g}" for K in (2, 10, 1000)))
+    0.397 0.212 0.0298
     """
     require_ratios(rho=rho)
     require_temperature(T)
+    c = _spread(classes)
     rho, T = broadcast(rho=rho, T=T)
-    # z / T is above log(T (1-rho) / (2 rho)), some -40 at the least: 100 T is as wrong as it gets.
-    return jnp.where(rho == 1, 0.0, sigmoid(effective_logit(-100 * T, 1, rho=rho, T=T)))
+    mixed = (rho > 0) & (rho < 1)
+    inner = jnp.where(mixed, rho, 0.5)
+    z = _floor_logit(jnp.log(T) + jnp.log1p(-inner) - jnp.log(inner), T, c(T))
+    return jnp.select([mixed, rho == 0], [sigmoid(z), 1.0], 0.0)
 
 
-def largest_soft_ratio(p: Float[ArrayLike, "*n"], *, T: Float[ArrayLike, "*n"]) -> Float[Array, "*n"]:
+def largest_soft_ratio(
+    p: Float[ArrayLike, "*n"], *, T: Float[ArrayLike, "*n"], classes: int = 2
+) -> Float[Array, "*n"]:
     r"""Soft ratio up to which the right class keeps a probability p, however wrong the teacher.
 
     .. math:: \rho(p, T) = \frac{T (1-p)}{T (1-p) + s}, \qquad
-              s = \sigma\Bigl(\frac1T \log\frac{p}{1-p}\Bigr) = \frac{p^{1/T}}{p^{1/T} + (1-p)^{1/T}}
+              s = \sigma\Bigl(\frac1T \Bigl[\log\frac{p}{1-p} + c\Bigr]\Bigr), \qquad c = \max(1 - T, 0) \log(K-1)
 
-    It solves the equation of :func:`correction_floor` for rho. At ``T = 1`` it is ``1 - p``, at ``p = 1/2`` it is
-    ``T / (1 + T)``.
+    It solves the equation of :func:`correction_floor` for rho. At ``T = 1`` it is ``1 - p``; for two classes, at
+    ``p = 1/2``, ``T / (1 + T)``.
+
+    Args:
+        p: probability in [0, 1].
+        T: temperature, positive.
+        classes: K; it counts for T < 1 only.
 
     Raises:
         ValueError: p outside [0, 1], T not positive, or shapes that do not broadcast.
@@ -93,9 +124,40 @@ def largest_soft_ratio(p: Float[ArrayLike, "*n"], *, T: Float[ArrayLike, "*n"]) 
     """
     require_ratios(p=p)
     require_temperature(T)
+    c = _spread(classes)
     p, T = broadcast(p=p, T=T)
-    s = sigmoid((jnp.log(p) - jnp.log1p(-p)) / T)
+    s = sigmoid((jnp.log(p) - jnp.log1p(-p) + c(T)) / T)
     return T * (1 - p) / (T * (1 - p) + s)
+
+
+def _spread(classes):
+    """c of :func:`correction_floor` as a function of T."""
+    log_wrong = np.log(whole("classes", classes, 2) - 1)
+    return lambda T: jnp.maximum(1 - T, 0) * log_wrong
+
+
+@jax.jit
+def _floor_logit(log_kappa, T, c):
+    """The root of log sigma(-z) - log sigma((z + c) / T) + log kappa, with its derivatives."""
+    excess = lambda z: softplus(z) - softplus(-(z + c) / T) - log_kappa
+
+    def solve(f, z):
+        """Newton's method in a bracket, as f may be flat between -c and 0."""
+        def newton(state):
+            z, low, high, _, steps = state
+            value, slope = jax.jvp(f, (z,), (jnp.ones_like(z),))
+            low, high = jnp.where(value < 0, z, low), jnp.where(value > 0, z, high)
+            new = z - value / slope
+            new = jnp.where((low < new) & (new < high), new, (low + high) / 2)
+            return new, low, high, (jnp.abs(new - z) > 1e-15 * (1 + jnp.abs(z))).any(), steps + 1
+
+        # softplus(z) - softplus(-(z + c) / T) is at least z - log 2 from 0 up, at most log 2 + (z + c) / T down to 0.
+        low = jnp.minimum(T * (log_kappa - np.log(2)) - c, 0) - 1
+        high = jnp.maximum(log_kappa, 0) + np.log(2) + 1
+        return lax.while_loop(lambda state: state[3] & (state[4] < 200), newton, (z, low, high, True, 0))[0]
+
+    start = jnp.zeros(jnp.broadcast_shapes(log_kappa.shape, T.shape, c.shape))
+    return lax.custom_root(excess, start, solve, lambda f, value: value / f(jnp.ones_like(value)))
 
 
 def ground_truth_cosine(

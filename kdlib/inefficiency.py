@@ -196,6 +196,36 @@ def _require_ends(sizes, low, high, at):
                          f"{high[i]}, and at lacks one of these: keep norms at window_ends(sizes)")
 
 
+def class_weight_norms(students: NestedStudents, delta_z: Float[ArrayLike, "N K ..."]) -> Float[np.ndarray, "N ..."]:
+    r"""Norms of the weight change of all students of K outputs, whose growth is their data inefficiency.
+
+    .. math:: \|\Delta\hat w_n\|_2^2 = \sum_k \Delta z_{n,k}^\top \Theta_n^{-1} \Delta z_{n,k}
+
+    Outputs of a wide network share the kernel and have their own last weights, so that their weight changes are at
+    right angles. For K = 2 and centred targets it is that of the one logit :math:`z_1 - z_0`, divided by the root of 2,
+    and its data inefficiency the same.
+
+    Args:
+        students: the students.
+        delta_z: targets at the samples, from :func:`~kdlib.classes.class_targets` for example; further axes are
+            further tasks.
+
+    Raises:
+        ValueError: targets that are not finite, or of another shape.
+
+    >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
+    >>> z = np.array([1.0, 2.0, 2.0])
+    >>> print(class_weight_norms(students, np.stack([z, -z], axis=1) / 2) * np.sqrt(2), students.weight_norms(z))
+    [1.         1.41421356 1.41421356] [1.         1.41421356 1.41421356]
+    """
+    delta_z = numeric("delta_z", delta_z)
+    if delta_z.ndim < 2 or len(delta_z) != len(students):
+        raise ValueError(f"delta_z must have shape ({len(students)}, K, ...), got {delta_z.shape}: one row of K "
+                         "targets for each sample")
+    norms = students.weight_norms(delta_z.reshape(len(delta_z), -1)).reshape(delta_z.shape)
+    return np.sqrt(np.sum(norms**2, axis=1))
+
+
 def expected_norms(
     students: NestedStudents,
     mean: Float[ArrayLike, " N"] | None = None,

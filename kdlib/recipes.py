@@ -187,6 +187,8 @@ def recipe(name: str, **changes) -> Recipe:
 
 
 #: The published defaults, by name, as read at their sources.
+#:
+#: :meta hide-value:
 recipes: Mapping[str, Recipe] = MappingProxyType({
     "torchdistill": Recipe(
         soft=0.1, hard=0.9, T=4.0, t_squared=True, reduction="batchmean", classes=10,

@@ -58,6 +58,35 @@ def transfer_risk(z_t: Float[ArrayLike, "*#n m"], z_s: Float[ArrayLike, "*#n m"]
     return np.mean(np.sign(z_t) * np.sign(z_s) < 0, axis=-1)
 
 
+def class_transfer_risk(
+    z_t: Float[ArrayLike, "*#n m K"], z_s: Float[ArrayLike, "*#n m K"]
+) -> Float[np.ndarray, "*n"]:
+    r"""Share of test points at which student and teacher choose different ones of K classes.
+
+    .. math:: \mathcal R = \mathbb P_x [\arg\max_k z_{t,k} \cap \arg\max_k z_{s,k} = \varnothing]
+
+    Classes run along the last axis, points along the one before; the others broadcast. Where several classes share the
+    largest logit all of them are chosen, and to have one in common is to agree, as in :func:`transfer_risk`.
+
+    Raises:
+        ValueError: NaN, or shapes that do not belong together.
+
+    >>> print(class_transfer_risk([[1.0, 0.0, 2.0], [3.0, 3.0, 0.0]], [[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]))
+    0.5
+    """
+    z_t, z_s = numeric("z_t", z_t), numeric("z_s", z_s)
+    for name, z in (("z_t", z_t), ("z_s", z_s)):
+        require(name, z, "be numbers", lambda z: ~np.isnan(z), "repair those logits first")
+    if min(z_t.ndim, z_s.ndim) < 2 or z_t.shape[-2:] != z_s.shape[-2:] or not z_t.shape[-2] or z_t.shape[-1] < 2:
+        raise ValueError(f"z_t and z_s must have test points and K >= 2 classes along their last axes, got shapes "
+                         f"{z_t.shape} and {z_s.shape}: give K logits of each for every point")
+    if not _one_fits(z_t.shape, z_s.shape):
+        raise ValueError(f"z_t and z_s must broadcast, got shapes {z_t.shape} and {z_s.shape}: give one of them for "
+                         "each case, or a single one for all")
+    chosen_t, chosen_s = (z == z.max(axis=-1, keepdims=True) for z in (z_t, z_s))
+    return np.mean(~(chosen_t & chosen_s).any(axis=-1), axis=-1)
+
+
 def weight_gaps(
     students: NestedStudents, delta_z: Float[ArrayLike, "N ..."], *, norm: Float[ArrayLike, "..."] | None = None
 ) -> Float[np.ndarray, "N ..."]:
@@ -83,6 +112,46 @@ def weight_gaps(
     """
     missing, _ = _missing(students.coordinates(delta_z), norm)
     return np.sqrt(missing)
+
+
+def class_weight_gaps(
+    students: NestedStudents, delta_z: Float[ArrayLike, "N K"], *, norm: Float[ArrayLike, "K K"] | None = None
+) -> Float[np.ndarray, "N K K"]:
+    r"""What is missing between each two classes' weights, for all students of K outputs.
+
+    .. math:: \text{gap}_{n,ij} = \|(\Delta w_{*,i} - \Delta w_{*,j}) - (\Delta\hat w_{n,i} - \Delta\hat w_{n,j})\|_2
+
+    The outputs share the kernel and no weights; output i's targets are column i, and the difference of two outputs is
+    the student of the difference of their targets. So this is :func:`weight_gaps` of all differences.
+
+    Args:
+        students: the students.
+        delta_z: their targets at the samples, from :func:`~kdlib.classes.class_targets` for example.
+        norm: the oracle's :math:`\|\Delta w_{*,i} - \Delta w_{*,j}\|_2`; by default the oracle is the student of all N
+            samples, see :func:`weight_gaps`.
+
+    Raises:
+        ValueError: targets or a norm of another shape, or a norm below that of a student.
+
+    >>> students = NestedStudents(np.array([[0.0], [1.0], [3.0]]), lambda a, b: np.minimum(a, b.T) + 1)
+    >>> z = np.array([1.0, 2.0, 2.0])
+    >>> print(class_weight_gaps(students, np.stack([z, -z], axis=1) / 2)[:, 0, 1])  # two classes: those of z
+    [1. 0. 0.]
+    """
+    c = students.coordinates(delta_z)
+    if c.ndim != 2 or c.shape[1] < 2:
+        raise ValueError(f"delta_z must have shape ({len(students)}, K), got {np.shape(delta_z)}: give K >= 2 columns")
+    K = c.shape[1]
+    i, j = np.triu_indices(K, 1)
+    if norm is not None:
+        norm = numeric("norm", norm)
+        if norm.shape != (K, K):
+            raise ValueError(f"norm must have shape ({K}, {K}), got {norm.shape}: one for each two classes")
+        norm = norm[i, j]
+    missing, _ = _missing(c[:, i] - c[:, j], norm)
+    gaps = np.zeros((len(students), K, K))
+    gaps[:, i, j] = gaps[:, j, i] = np.sqrt(missing)
+    return gaps
 
 
 def weight_angles(
@@ -272,6 +341,48 @@ def power_function_bound(
                          f"got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same ones")
     with np.errstate(over="ignore"):
         return np.mean(np.abs(z) < gaps[..., None] * distances, axis=-1)
+
+
+def class_power_function_bound(
+    z: Float[ArrayLike, "*#n m K"], distances: Float[ArrayLike, "*n m"], gaps: Float[ArrayLike, "*n K K"]
+) -> Float[np.ndarray, "*n"]:
+    r"""The power-function bound for K classes: a student errs only where a margin is smaller than it may be wrong by.
+
+    .. math:: \bigl|(z_{*,i} - z_{*,j})(x) - (z_{n,i} - z_{n,j})(x)\bigr| &\le \text{gap}_{n,ij}\, P_n(x), \\
+              \mathcal R_n &\le \mathbb P_x \bigl[\exists j:\; z_c(x) - z_j(x) < \text{gap}_{n,cj}\, P_n(x)\bigr],
+              \qquad c = \arg\max_k z_k(x)
+
+    with either the oracle's logits for z, or the student's own, if both have the same :math:`z_0`. Proof: a margin of
+    the student is that of the student of the difference of the targets, so it obeys the bound for two classes,
+    :func:`power_function_bound`. If every margin of c is at least what it may be wrong by, then the other's margins of
+    c are not negative, and the other chooses c, too, or cannot decide.
+
+    Args:
+        z: the oracle's logits at test points; or the student's, for each size.
+        distances: :math:`P_n(x)`, from :meth:`~kdlib.students.NestedStudents.distance`.
+        gaps: from :func:`class_weight_gaps`, at the same sizes.
+
+    Raises:
+        ValueError: NaN, negative distances or gaps, or shapes that do not belong together.
+
+    >>> gaps = np.ones((3, 3)) - np.eye(3)
+    >>> z = [[1.0, 0.0, 0.2], [0.0, 0.6, 0.5]]
+    >>> print(class_power_function_bound(z, [[0.3, 0.3], [0.05, 0.05]], [gaps, gaps]))
+    [0.5 0. ]
+    """
+    z, distances, gaps = numeric("z", z), numeric("distances", distances), numeric("gaps", gaps)
+    _require_lengths(z=z, distances=distances, gaps=gaps)
+    K, points = z.shape[-1] if z.ndim else 0, distances.shape[-1:]
+    if (K < 2 or not distances.size or gaps.shape != (*distances.shape[:-1], K, K)
+            or z.shape not in ((*points, K), (*distances.shape, K))):
+        raise ValueError("distances must have shape (sizes, points), gaps (sizes, K, K) and z (points, K) or (sizes, "
+                         f"points, K), got {distances.shape}, {gaps.shape} and {z.shape}: take all at the same ones")
+    chosen = np.broadcast_to(z.argmax(axis=-1), distances.shape)[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        margins = z.max(axis=-1, keepdims=True) - z
+        wrong_by = np.take_along_axis(gaps, chosen, axis=-2) * distances[..., None]
+        decided = (margins >= wrong_by) | (np.arange(K) == chosen)
+    return np.mean(~decided.all(axis=-1), axis=-1)
 
 
 def spectral_bound(

@@ -20,6 +20,18 @@ from kdlib.classes import (
     class_targets,
 )
 from kdlib.distillation import correction_logit, distillation_loss, effective_logit, targets
+from kdlib.hard_labels import correction_floor, largest_soft_ratio
+from kdlib.inefficiency import class_weight_norms, data_inefficiency
+from kdlib.networks import fully_connected
+from kdlib.risk import (
+    class_power_function_bound,
+    class_transfer_risk,
+    class_weight_gaps,
+    power_function_bound,
+    transfer_risk,
+    weight_gaps,
+)
+from kdlib.students import NestedStudents
 
 logits = st.floats(-1e3, 1e3)
 labels = st.sampled_from([0, 1])
@@ -335,6 +347,127 @@ def test_targets_of_two_classes_are_those_of_one_logit():
     assert np.allclose(both[1], np.eye(2)[y_g] - 0.5)
 
 
+# --- The floor --------------------------------------------------------------------------------------
+
+
+def kept(q, rho, T):
+    """The right class's probability, class 0 being right, with a teacher that has these probabilities at T."""
+    return float(jax.nn.softmax(class_effective_logit(T * np.log(q), 0, rho=rho, T=T))[0])
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10**6), st.sampled_from([3, 10]), st.floats(0.01, 0.99), st.floats(np.log(0.1), np.log(20)),
+       st.floats(0.05, 5))
+def test_no_teacher_takes_the_right_of_k_classes_below_the_floor(seed, K, rho, log_T, spread):
+    T = float(np.exp(log_T))
+    q = np.random.default_rng(seed).dirichlet(np.full(K, spread)) + 1e-30
+    assert kept(q / q.sum(), rho, T) >= correction_floor(rho=rho, T=T, classes=K) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("K", [3, 10, 1000])
+@pytest.mark.parametrize("rho", [0.05, 0.3, 0.5, 0.9, 1 - 1e-6])
+@pytest.mark.parametrize("T", [0.1, 0.5, 0.9, 1.0, 5.0])
+def test_the_worst_teacher_is_sure_from_temperature_one_up_and_even_below(K, rho, T):
+    sure, even = np.full(K, 1e-200), np.full(K, 1 / (K - 1))
+    sure[1], even[0] = 1, 1e-200
+    by_sure, by_even = kept(sure, rho, T), kept(even, rho, T)
+    floor = float(correction_floor(rho=rho, T=T, classes=K))
+    assert floor == pytest.approx(by_sure if T >= 1 else by_even, rel=1e-9)
+    assert floor <= min(by_sure, by_even) * (1 + 1e-9)
+    if T >= 1:
+        assert floor == pytest.approx(float(correction_floor(rho=rho, T=T)), rel=1e-12)
+    else:
+        assert floor < by_sure
+
+
+@pytest.mark.parametrize("T", [0.2, 0.7, 1.0, 3.0])
+def test_the_floor_where_no_teacher_wins_has_a_closed_form(T):
+    for K in (2, 3, 50):
+        expected = 1 / (1 + (K - 1) ** max((1 - T) / (1 + T), 0))
+        assert float(correction_floor(rho=T / (1 + T), T=T, classes=K)) == pytest.approx(expected, rel=1e-12)
+
+
+@settings(max_examples=50)
+@given(st.floats(0.001, 0.999), st.floats(0.2, 20), st.integers(2, 1000))
+def test_largest_soft_ratio_of_classes_is_the_inverse(p, T, K):
+    rho = float(largest_soft_ratio(p, T=T, classes=K))
+    assert float(correction_floor(rho=rho, T=T, classes=K)) == pytest.approx(p, rel=1e-7 + 1e-14 * (1 + T) / (1 - rho))
+
+
+# --- Students of K outputs --------------------------------------------------------------------------
+
+NETWORK = fully_connected(2, width=1)
+
+
+def task(seed, N=60, K=4):
+    """Students on N samples of a kernel teacher with K outputs, that teacher, and test points."""
+    rng = np.random.default_rng(seed)
+    x, centres = rng.standard_normal((N + 300, 2)), rng.standard_normal((25, 2))
+    alpha = rng.standard_normal((25, K))
+    alpha -= alpha.mean(axis=0)  # or one class would be far ahead everywhere
+    z = np.asarray(NETWORK.ntk(x, centres)) @ alpha
+    gram = alpha.T @ np.asarray(NETWORK.ntk(centres)) @ alpha
+    squares = np.diag(gram)[:, None] + np.diag(gram) - 2 * gram
+    return NestedStudents(x[:N], NETWORK.ntk), z[:N], x[N:], z[N:], np.sqrt(np.maximum(squares, 0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_margins_obey_the_power_function_and_the_bound_holds(seed):
+    students, z, x, z_x, norm = task(seed)
+    sizes = [2, 10, 30, 60]
+    learnt, distances = students.predict(x, z, sizes), students.distance(x, sizes)
+    gaps = class_weight_gaps(students, z, norm=norm + np.eye(4))[np.array(sizes) - 1]
+    margins = lambda z: z[..., :, None] - z[..., None, :]
+    wrong = np.abs(margins(learnt) - margins(z_x))
+    assert (wrong <= gaps[:, None] * distances[..., None, None] * (1 + 1e-6) + 1e-9).all()
+    risk = class_transfer_risk(z_x, learnt)
+    for known in (z_x, learnt):
+        bound = class_power_function_bound(known, distances, gaps)
+        assert (risk <= bound).all()
+    assert risk[0] > 0.05 and bound[-1] < bound[0]
+
+
+def test_two_classes_have_the_bound_and_the_gaps_of_one_logit():
+    students, z, x, z_x, norm = task(5, K=2)
+    one, sizes = lambda z: z[..., 1] - z[..., 0], [1, 5, 20]
+    gaps, single = class_weight_gaps(students, z), weight_gaps(students, one(z))
+    np.testing.assert_allclose(gaps[:, 0, 1], single, rtol=1e-9)
+    np.testing.assert_array_equal(gaps, gaps.transpose(0, 2, 1))
+    at, distances = np.array(sizes) - 1, students.distance(x, sizes)
+    np.testing.assert_array_equal(class_power_function_bound(z_x, distances, gaps[at]),
+                                  power_function_bound(one(z_x), distances, gaps[at, 0, 1]))
+    learnt = students.predict(x, z, sizes)
+    np.testing.assert_array_equal(class_transfer_risk(z_x, learnt), transfer_risk(one(z_x), one(learnt)))
+    with_norm = class_weight_gaps(students, z, norm=norm + np.eye(2))[:, 0, 1]
+    np.testing.assert_allclose(with_norm, weight_gaps(students, one(z), norm=norm[0, 1]), rtol=1e-12)
+
+
+def test_ties_agree_with_all_that_share_the_largest_logit():
+    z_t = [[1.0, 1.0, 0.0], [0.0, 2.0, 1.0]]
+    assert class_transfer_risk(z_t, [[0.0, 3.0, 1.0], [5.0, 4.0, 4.0]]) == 0.5
+    assert class_transfer_risk(z_t, np.zeros((2, 3))) == 0
+    assert class_transfer_risk(z_t, np.stack([z_t, z_t])).shape == (2,)
+
+
+def test_weight_norms_of_classes_are_those_of_all_outputs_together():
+    students, z, *_ = task(6)
+    norms = class_weight_norms(students, z)
+    np.testing.assert_allclose(norms**2, sum(students.weight_norms(column) ** 2 for column in z.T), rtol=1e-12)
+    several = class_weight_norms(students, np.stack([z, 2 * z], axis=2))
+    np.testing.assert_allclose(several, np.stack([norms, 2 * norms], axis=1), rtol=1e-12)
+
+
+def test_two_classes_have_the_data_inefficiency_of_one_logit():
+    runs = [task(seed, K=2)[:2] for seed in range(3)]
+    y_g = [z.argmax(axis=1) for _, z in runs]
+    for rho in (1.0, 0.9, 0.0):
+        both = [class_weight_norms(students, class_targets(z, y, rho=rho, T=5.0))
+                for (students, z), y in zip(runs, y_g, strict=True)]
+        one = [students.weight_norms(np.asarray(targets(z[:, 1] - z[:, 0], y, rho=rho, T=5.0)))
+               for (students, z), y in zip(runs, y_g, strict=True)]
+        np.testing.assert_allclose(data_inefficiency(both).values, data_inefficiency(one).values, rtol=1e-8, atol=1e-10)
+
+
 # --- The loss ---------------------------------------------------------------------------------------
 
 
@@ -387,6 +520,7 @@ def test_half_precision_only_rounds_the_result():
 
 ONE = [[1.0, 2.0]]
 SINGLE = np.array(ONE, np.float32)
+STUDENTS = NestedStudents(np.eye(2), lambda a, b: a @ b.T)
 
 
 @pytest.mark.parametrize("call, message", [
@@ -423,6 +557,16 @@ SINGLE = np.array(ONE, np.float32)
     (lambda: beats(ONE, 0, rho=-1, T=1), r"rho must lie in \[0, 1\], got -1"),
     (lambda: class_targets(ONE, [0], rho=0.5, T=1, z_0=np.inf), "z_0 must be finite, got inf"),
     (lambda: class_targets(ONE, [0], rho=0.5, T=1, z_0=[1.0, 2.0, 3.0]), r"shapes must broadcast, got z_t \(1, 2\)"),
+    (lambda: correction_floor(rho=0.5, T=1.0, classes=1), "classes must be a whole number from 2 up, got 1"),
+    (lambda: largest_soft_ratio(0.5, T=1.0, classes=2.5), "classes must be a whole number from 2 up, got 2.5"),
+    (lambda: class_transfer_risk([1.0, 2.0], [1.0, 2.0]), "must have test points and K >= 2 classes along their last"),
+    (lambda: class_transfer_risk([[1.0, np.nan]], ONE), "z_t must be numbers, got nan"),
+    (lambda: class_transfer_risk(np.ones((2, 1, 1, 3)), np.ones((4, 1, 3))), "z_t and z_s must broadcast"),
+    (lambda: class_weight_gaps(STUDENTS, [1.0, 2.0]), r"delta_z must have shape \(2, K\), got \(2,\)"),
+    (lambda: class_weight_gaps(STUDENTS, np.eye(2), norm=3.0), r"norm must have shape \(2, 2\), got \(\)"),
+    (lambda: class_weight_gaps(STUDENTS, np.eye(2), norm=np.ones((2, 2))), "norm must be at least a student's"),
+    (lambda: class_power_function_bound(ONE, [[1.0]], [[1.0]]), r"gaps \(sizes, K, K\) and z \(points, K\)"),
+    (lambda: class_weight_norms(STUDENTS, [1.0, 2.0]), r"delta_z must have shape \(2, K, ...\), got \(2,\)"),
 ])
 def test_bad_input_names_the_rule_the_value_and_the_remedy(call, message):
     with pytest.raises(ValueError, match=message):
