@@ -68,7 +68,7 @@ class Mixture:
 
     @property
     def corrects_all(self) -> bool:
-        r"""Whether no teacher can win against a label, as :math:`\kappa \ge 1` or :math:`\rho \le T / (1 + T)`."""
+        r"""Whether no teacher can win against a label, :math:`\kappa \ge 1`, which is :math:`\rho \le T / (1 + T)`."""
         return self.kappa >= 1
 
     def in_recipe(
