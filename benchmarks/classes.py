@@ -6,8 +6,8 @@ Times are the processors', of all threads together, so that other programs distu
 beside them. Peers minimise the loss itself, one sample with SciPy's L-BFGS-B and all samples of a batch with optax's
 L-BFGS, both in double precision and with exact gradients, until a gradient is below 1e-9; they are given the teacher's
 logits to start from, and the losses that they reach are compared.
-Promise: per sample and class at most 3x `effective_logit` at K = 10, and a hundred tokens of 50,000 classes in a second
-of elapsed time on two cores.
+Promise: per sample and class at most 3x `effective_logit` at K = 10, and a hundred tokens of 50,000 classes in 1.5
+seconds of processor time.
 """
 
 import time
