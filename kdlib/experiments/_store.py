@@ -75,7 +75,7 @@ class Experiment:
     run: type
     cases: Mapping[str, Setting]
     repetitions: int | Mapping[str, int]
-    salt: Callable[[Setting], int] = lambda setting: 0
+    salt: Callable = lambda setting: 0
 
     def results(self, setting, *, repetitions=None, seed=0, client=None, replay=1, folder=FOLDER):
         """The runs at a setting: those that are stored, a few of which are computed again, or else new ones.
