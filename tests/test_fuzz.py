@@ -8,10 +8,12 @@ arrays are tried too.
 import collections
 import fractions
 import re
+import string
 import sys
 import traceback
 import warnings
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 
 import jax
@@ -31,7 +33,13 @@ from kdlib.distillation import (
     split_threshold,
     targets,
 )
-from kdlib.hard_labels import correction_floor, ground_truth_cosine, hard_label_derivative, largest_soft_ratio
+from kdlib.hard_labels import (
+    correction_floor,
+    ground_truth_cosine,
+    hard_label_derivative,
+    hard_label_projection,
+    largest_soft_ratio,
+)
 from kdlib.inefficiency import data_inefficiency, expected_norms, window_ends
 from kdlib.risk import (
     angle_distribution,
@@ -98,6 +106,8 @@ CASES = {
     "largest_soft_ratio": (largest_soft_ratio, dict(p=COSINES**2, T=2.0)),
     "ground_truth_cosine": (
         lambda **a: ground_truth_cosine(STUDENTS, **a), dict(z_t=Z, y_g=Y, z_g=T3, rho=0.5, T=2.0, z_0=Y, norm=8.0)),
+    "hard_label_projection": (
+        lambda **a: hard_label_projection(STUDENTS, **a), dict(z_t=Z, y_g=Y, z_g=T3, T=2.0, z_0=Y)),
     "hard_label_derivative": (
         lambda **a: hard_label_derivative(STUDENTS, **a), dict(z_t=Z, y_g=Y, z_g=T3, T=2.0, z_0=Y, norm=8.0)),
     "NestedStudents": (
@@ -318,6 +328,20 @@ def test_a_value_is_right_or_refused_by_name(case):
     chosen = np.random.default_rng(list(case.encode())).choice(len(every), 8, replace=False)
     found = {str(every[i]): problem for i in chosen if (problem := fault(case, *every[i])) not in (None, "-")}
     assert not found
+
+
+# Functions of functions alone, one whose arguments are those of `full_batch` and `train`, and helpers of statistics.
+NOT_TRIED = {"online_batches", "train_network_teacher", "as_far_as", "with_replicates", "standard_error"}
+
+
+def test_every_public_function_is_tried():
+    names = set(kdlib.__all__)
+    for module in ("classes", "distillation", "hard_labels", "inefficiency", "risk", "statistics", "tasks", "teachers",
+                   "training"):
+        found = vars(import_module(f"kdlib.{module}"))
+        names |= {name for name, value in found.items() if callable(value) and name[0] in string.ascii_lowercase
+                  and getattr(value, "__module__", None) == f"kdlib.{module}"}
+    assert names - {case.split(",")[0] for case in CASES} == NOT_TRIED
 
 
 @pytest.mark.parametrize("problem, call", [
