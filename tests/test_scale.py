@@ -185,12 +185,14 @@ def test_errors_are_those_of_memory(cluster, x, kernel, message):
 
 def test_arguments_of_methods_are_checked(cluster):
     x, x_test, z = data()
-    students = blocks(x)
+    students = blocks(x, lambda a, b: np.where(b[:, 0] > 100, np.nan, laplace(a, b)))
     with pytest.raises(ValueError, match=r"delta_z must have shape \(203,\)"):
         students.weight_norms(z[:-1])
     with pytest.raises(ValueError, match="sizes must be whole numbers from 1 to 203, got 204"):
         students.predict(x_test, z, [204])
     with pytest.raises(ValueError, match=r"kernel\(x, x_test\) must be finite, got nan"):  # raised by a worker
+        students.predict(x_test + 200, z, [1])
+    with pytest.raises(ValueError, match="x_test must be finite, got nan"):
         students.predict(x_test * np.nan, z, [1])
 
 
