@@ -59,10 +59,11 @@ class Relation:
 
     def weakest(self, parts):
         """Of several estimates the surest to fail, if any surely fails; else the least certain to meet the relation."""
-        ends = [[self.margin(value) for value in (part.low, part.value, part.high)] for part in parts]
-        failing = [max(margins) for margins in ends]
-        worst = failing if min(failing) < 0 else [min(margins) for margins in ends]
-        return parts[worst.index(min(worst))]
+        values = lambda part: (part.low, part.value, part.high)
+        failing = [part for part in parts if not any(map(self.met, values(part)))]
+        if failing:
+            return min(failing, key=lambda part: max(map(self.margin, values(part))))
+        return min(parts, key=lambda part: min(map(self.margin, values(part))))
 
 
 @dataclass

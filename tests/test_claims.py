@@ -58,6 +58,8 @@ def test_a_relation_that_is_none_is_refused(text):
     ("> 0", [(-0.1, 1.0), (-0.5, 0.1)], 1),
     ("< 1", [(0.1, 0), (0.8, 0.2), (0.9, 0)], 1),
     ("within 0.2", [(-0.19, 0), (0.15, 0.04), (0.1, 0)], 1),
+    ("> 0", [(0.4, 0.4), (0.0, 0.0)], 1),  # exactly at the limit, where > surely fails
+    (">= 0", [(0.4, 0.4), (0.0, 0.0)], 0),  # and >= surely holds
 ])
 def test_of_several_parts_the_weakest_counts(relation, parts, weakest):
     parts = [Estimate(*part) for part in parts]
