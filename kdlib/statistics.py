@@ -35,12 +35,16 @@ class Estimate:
 
     @classmethod
     def of(cls, statistic: Callable, *runs: Float[ArrayLike, "runs ..."]) -> "Estimate":
-        """Of a function, with one number for its value, of means over runs, by the :func:`jackknife`."""
+        """Of a function, with one number for its value, of means over runs, by the :func:`jackknife`.
+
+        An error of no more than rounding is none.
+        """
         value, replicates = with_replicates(statistic, *_runs_of_one_number(runs))
         if np.ndim(value):
             raise ValueError(f"statistic must give one number from the means of runs, got shape {np.shape(value)}: "
                              "take an estimate for each of several")
-        return cls(float(value), float(standard_error(replicates)), replicates)
+        error = float(standard_error(replicates))
+        return cls(float(value), error if error > 1e-12 * abs(value) else 0.0, replicates)
 
     @property
     def low(self):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tolerances import ROUNDING
 
-from kdlib.statistics import held_out, jackknife, mean_error
+from kdlib.statistics import Estimate, held_out, jackknife, mean_error
 
 
 def test_the_error_of_a_mean_covers_the_truth_as_often_as_it_should():
@@ -37,6 +37,13 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 def test_the_jackknife_needs_two_runs_and_as_many_of_each(runs):
     with pytest.raises(ValueError, match="runs must have one row for each of two or more runs"):
         jackknife(lambda *means: sum(means), *runs)
+
+
+def test_an_error_of_no_more_than_rounding_is_none():
+    """Runs that are all the same differ, by rounding, from the means without one of them."""
+    _, error = jackknife(lambda mean: mean, np.full(20, 0.7))
+    assert 0 < error < 1e-14
+    assert str(Estimate.mean(np.full(20, 0.7))) == "0.7"
 
 
 def test_no_run_is_scored_on_a_choice_in_which_it_took_part():
