@@ -164,8 +164,8 @@ def proven_angle(gram: Float[Array, "n n"], z: Float[Array, " n"]) -> float:
 
 # On a line, risks differ most from task to task.
 STUDENTS = Experiment(
-    "transfer_risk.students", students_of_a_task, Students, {f"d{d}": Setting(d=d) for d in (1, 2, 5)},
-    repetitions={"d1": 64, "d2": 40, "d5": 40}, salt=lambda setting: setting.d,
+    "transfer_risk.students", students_of_a_task, Students, {f"d{dim}": Setting(dim) for dim in (1, 2, 5)},
+    repetitions={"d1": 160, "d2": 40, "d5": 40}, salt=lambda setting: setting.d,
 )
 
 
@@ -241,7 +241,7 @@ def cases(key: Array, setting: Setting) -> Cases:
 
 
 CASES = Experiment(
-    "transfer_risk.cases", cases, Cases, {f"d{d}": Setting(d=d) for d in (1, 2, 5)}, repetitions=20,
+    "transfer_risk.cases", cases, Cases, {f"d{dim}": Setting(dim) for dim in (1, 2, 5)}, repetitions=20,
     salt=lambda setting: 100 + setting.d,
 )
 
@@ -269,7 +269,7 @@ def zero_function(key: Array, setting: Setting) -> ZeroFunction:
 
 
 ZERO = Experiment(
-    "transfer_risk.zero", zero_function, ZeroFunction, {f"d{d}": Setting(d=d) for d in (1, 2, 3, 5, 10)},
+    "transfer_risk.zero", zero_function, ZeroFunction, {f"d{dim}": Setting(dim) for dim in (1, 2, 3, 5, 10)},
     repetitions=20, salt=lambda setting: 400 + setting.d,
 )
 
