@@ -25,7 +25,7 @@ QUICK = {
 }
 OTHER = {
     "02_problem_setup": {"rho": 0.3, "T": 2},
-    "03_transfer_risk": {"d": 3, "T": 2},
+    "03_transfer_risk": {"d": 3},
     "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
