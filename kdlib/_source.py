@@ -82,23 +82,30 @@ class _Statement:
 
 
 @cache
+def _parsed(module, package):
+    """The source of a module, and its tree."""
+    source = _path(module, package).read_text("utf-8")
+    return source, ast.parse(source)
+
+
+@cache
 def _statements(module, package):
     """The statements of a module but for its imports and its docstring."""
-    source = _path(module, package).read_text("utf-8")
-    lines = _plain_lines(source)
-    nodes = (node for node in ast.parse(source).body if not isinstance(node, ast.Import | ast.ImportFrom))
+    source, tree = _parsed(module, package)
+    lines = _plain_lines(source, tree)
+    nodes = (node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom))
     made = [_Statement(node, lines, module, package) for node in nodes]
     return [statement for statement in made if statement.text]
 
 
 @cache
 def _module_names(module, package):
-    return {name for node in ast.parse(_path(module, package).read_text("utf-8")).body for name in _bound(node)}
+    return {name for node in _parsed(module, package)[1].body for name in _bound(node)}
 
 
 @cache
 def _module_aliases(module, package):
-    tree = ast.parse(_path(module, package).read_text("utf-8"))
+    _, tree = _parsed(module, package)
     top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
     return _imports(top, module, package)
 
@@ -178,14 +185,14 @@ def _data(module, package):
     return [(path.relative_to(package).as_posix(), path.read_text("utf-8")) for path in paths]
 
 
-def _plain_lines(source):
+def _plain_lines(source, tree):
     """The lines of a source without comments, docstrings and white space at their ends."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if _has_docstring(node):
             for row in range(node.body[0].lineno - 1, node.body[0].end_lineno):
                 lines[row] = ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdlib._source import _module_aliases, _module_names, _statements, digest, uses
+from kdlib._source import _module_aliases, _module_names, _parsed, _statements, digest, uses
 
 FILES = {
     "__init__.py": "from pack.theory import bound, rate\n",
@@ -39,7 +39,7 @@ def pack(tmp_path):
         path = tmp_path / "pack" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-        for cached in (_module_aliases, _module_names, _statements):
+        for cached in (_module_aliases, _module_names, _parsed, _statements):
             cached.cache_clear()
 
     for name, text in FILES.items():

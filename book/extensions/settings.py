@@ -12,7 +12,6 @@ from html import escape
 from pathlib import Path
 
 import nbformat
-import numpy as np
 from docutils import nodes
 from notebooks import notebooks
 from sphinx.util.docutils import SphinxDirective
@@ -89,6 +88,8 @@ def provenance(path):
     """What is stored beside results about their making."""
     if path.suffix == ".json":
         return json.loads(path.read_text("utf-8"))
+    import numpy as np
+
     with np.load(path) as file:
         return json.loads(str(file["provenance"]))
 
