@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdlib._checks import choice, real, shown, whole
+from kdlib._checks import choice, real, shown, temperature, whole
 
 
 class Weights(NamedTuple):
@@ -116,7 +116,7 @@ def mixture(
     soft, hard = (real(name, weight, "be finite and at least 0", lambda w: (w >= 0) & (w < np.inf),
                        "give the factor in front of this part of the loss")
                   for name, weight in (("soft", soft), ("hard", hard)))
-    T = real("T", T, "be positive and finite", lambda t: (t > 0) & (t < np.inf), "T = 1 leaves the logits as they are")
+    T = temperature(T)
     if not soft and not hard:
         raise ValueError("soft and hard must not both be 0: nothing would be learnt; give one of them a weight")
     pull = soft * _soft_factor(T, t_squared, reduction, classes)

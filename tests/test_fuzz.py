@@ -40,9 +40,13 @@ from kdlib.hard_labels import (
     hard_label_projection,
     largest_soft_ratio,
 )
-from kdlib.inefficiency import data_inefficiency, expected_norms, window_ends
+from kdlib.inefficiency import class_weight_norms, data_inefficiency, expected_norms, window_ends
+from kdlib.recipes import mixture, recipe
 from kdlib.risk import (
     angle_distribution,
+    class_power_function_bound,
+    class_transfer_risk,
+    class_weight_gaps,
     feature_cosines,
     fit_power_law,
     phuong_lampert_bound,
@@ -81,6 +85,9 @@ COSINES, NORMS = np.array([0.5, -0.25, 0.75]), np.outer([2.0, 3.0, 4.0], np.aran
 ONE_BATCH = full_batch(X, T3, Y)
 
 
+of_mixture = lambda found: (found.rho, found.T, found.kappa, found.lam, found.scale)
+
+
 def descended(**settings):
     import optax
 
@@ -102,8 +109,13 @@ CASES = {
     "class_targets": (class_targets, dict(z_t=np.outer(Z, T3), y_g=Y, rho=0.5, T=2.0, z_0=np.outer(T3, Y))),
     "class_correction_logit": (class_correction_logit, dict(z_t=np.outer(Z, T3), y_g=Y, T=2.0)),
     "beats": (beats, dict(z_t=np.outer(Z, T3), y_g=Y, rho=0.5, T=2.0)),
-    "correction_floor": (correction_floor, dict(rho=COSINES**2, T=2.0)),
-    "largest_soft_ratio": (largest_soft_ratio, dict(p=COSINES**2, T=2.0)),
+    "correction_floor": (correction_floor, dict(rho=COSINES**2, T=2.0, classes=3.0)),
+    "largest_soft_ratio": (largest_soft_ratio, dict(p=COSINES**2, T=0.5, classes=3.0)),
+    "mixture": (lambda **a: of_mixture(mixture(t_squared=True, **a)), dict(soft=0.5, hard=0.25, T=2.0)),
+    "mixture, mean": (
+        lambda **a: of_mixture(mixture(soft=0.5, hard=0.5, T=2.0, t_squared=True, reduction="mean", **a)),
+        dict(classes=3.0)),
+    "recipe": (lambda **a: of_mixture(recipe("RepDistiller", **a).mixture()), dict(soft=0.5, hard=0.25, T=2.0)),
     "ground_truth_cosine": (
         lambda **a: ground_truth_cosine(STUDENTS, **a), dict(z_t=Z, y_g=Y, z_g=T3, rho=0.5, T=2.0, z_0=Y, norm=8.0)),
     "hard_label_projection": (
@@ -125,6 +137,15 @@ CASES = {
         lambda **a: expected_norms(STUDENTS, **a), dict(mean=Z, covariance=np.diag([1.0, 2.0, 3.0]) + 0.5)),
     "expected_norms, variances": (
         lambda **a: expected_norms(STUDENTS, **a), dict(covariance=np.array([1.0, 2.0, 3.0]))),
+    "class_weight_norms": (lambda **a: class_weight_norms(STUDENTS, **a), dict(delta_z=np.outer(Z, T3))),
+    "class_transfer_risk": (class_transfer_risk, dict(z_t=np.outer(Z, T3), z_s=np.outer(T3, Y))),
+    "class_weight_gaps": (
+        lambda **a: class_weight_gaps(STUDENTS, **a),
+        dict(delta_z=np.outer(Z, Y), norm=8 * (1 - np.eye(3)) + np.eye(3))),
+    "class_power_function_bound": (
+        class_power_function_bound,
+        dict(z=np.outer(Z, T3), distances=np.array([[1.0, 1.0, 0.5], [0.5, 0.5, 0.25]]),
+             gaps=np.stack([2.0 * (1 - np.eye(3)), 1 - np.eye(3)]))),
     "transfer_risk": (transfer_risk, dict(z_t=Z, z_s=T3)),
     "weight_gaps": (lambda **a: weight_gaps(STUDENTS, **a), dict(delta_z=Z, norm=8.0)),
     "weight_angles": (lambda **a: weight_angles(STUDENTS, **a), dict(delta_z=Z, delta_zero=T3)),
@@ -336,8 +357,8 @@ NOT_TRIED = {"online_batches", "train_network_teacher", "as_far_as", "with_repli
 
 def test_every_public_function_is_tried():
     names = set(kdlib.__all__)
-    for module in ("classes", "distillation", "hard_labels", "inefficiency", "risk", "statistics", "tasks", "teachers",
-                   "training"):
+    for module in ("classes", "distillation", "hard_labels", "inefficiency", "recipes", "risk", "statistics", "tasks",
+                   "teachers", "training"):
         found = vars(import_module(f"kdlib.{module}"))
         names |= {name for name, value in found.items() if callable(value) and name[0] in string.ascii_lowercase
                   and getattr(value, "__module__", None) == f"kdlib.{module}"}
