@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = [path for pattern in ("book/**/*.py", "kdlib/**/*.py", "benchmarks/*.py", "tests/*.py")
+CODE = [path for pattern in ("book/**/*.py", "book/**/*.ipynb", "kdlib/**/*.py", "benchmarks/*.py", "tests/*.py")
         for path in ROOT.glob(pattern) if not any(part.startswith((".", "_build")) for part in path.parts)]
 
 
