@@ -24,6 +24,7 @@ QUICK = {
     "appendix_s2": {"n": 60, "seeds": 3, "steps": 60},
 }
 OTHER = {
+    "index": {"rho": 0.3, "T": 2},
     "02_problem_setup": {"rho": 0.3, "T": 2},
     "03_transfer_risk": {"d": 3},
     "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
@@ -34,6 +35,10 @@ OTHER = {
     "tutorial": {"n": 200, "T": 2},
 }
 REFUSED = {
+    "index": {
+        "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
+        "T must be positive and finite, got 0": {"T": 0},
+    },
     "02_problem_setup": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
@@ -81,7 +86,7 @@ REFUSED = {
         "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
         "n must be a whole number from 1 up, got -5": {"n": -5},
         "steps must be a whole number from 1 up, got 0.5": {"steps": 0.5},
-        "model must be mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
+        "model must be one of mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
         "name must be one of digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
     },
     "running_at_scale": {

@@ -310,20 +310,26 @@ def blas_threads():
 def test_a_setting_that_ends_leaves_their_threads_to_others_in_the_worker():
     begun, over = Event(), Event()
 
-    def longer():
+    def shorter(setting):
+        return begun.wait(60)
+
+    def longer(setting):
         begun.set()
         assert over.wait(60)
         return blas_threads()
 
+    def unlimited(setting):
+        return blas_threads()
+
     before = blas_threads()
-    _with_threads(2, int)
+    _with_threads(2, unlimited, ())
     with ThreadPoolExecutor() as pool:
-        first, later = (pool.submit(_with_threads, 1, call) for call in (lambda: begun.wait(60), longer))
+        first, later = (pool.submit(_with_threads, 1, call, ()) for call in (shorter, longer))
         assert first.result()
         over.set()
         assert later.result() == 1
-        assert _with_threads(2, blas_threads) == 2
-        assert pool.submit(_with_threads, before, blas_threads).result() == before
+        assert _with_threads(2, unlimited, ()) == 2
+        assert pool.submit(_with_threads, before, unlimited, ()).result() == before
 
 
 def test_a_bar_shows_how_far_it_is(cluster, monkeypatch):
