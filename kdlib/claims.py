@@ -1,4 +1,4 @@
-"""The ledger: a claim of the paper, a criterion set before measuring, the number, the verdict.
+"""The ledger: a claim of the paper or of ours, a criterion set before measuring, the number, the verdict.
 
 Claims and criteria are data, in ``claims.toml``; a chapter measures its own.
 """
@@ -18,7 +18,9 @@ FAILS = "does not hold as stated"
 UNDECIDED = "undecided"
 VERDICTS = HOLDS, CONDITIONAL, FAILS, UNDECIDED
 
-#: What the paper asserts, in our words, by id; each has place, claim, chapter, measured, relation, some a condition.
+OURS = "ours"  #: the place of a claim that is not the paper's
+
+#: What is asserted, in our words, by id; each has place, claim, chapter, measured, relation, some a condition.
 CLAIMS = tomllib.loads((files("kdlib") / "claims.toml").read_text("utf-8"))
 
 # A relation -> how far a number is on the right side of a limit, and whether the limit itself will do.
@@ -190,13 +192,18 @@ class Ledger:
             rows.append((claim, f"<td>{escape(statement)} <i>{escape(where)}</i></td>"
                          f"<td><div>{escape(entry.criterion)}</div>{measured}</td>"
                          f"<td><b>{entry.verdict}</b>{condition}<div>{escape(entry.remark)}</div></td>"))
-        return _table(("Claim", "The paper says", "Criterion and measurement", "Verdict"), rows)
+        return _table(("Claim", self._speaker, "Criterion and measurement", "Verdict"), rows)
 
     def _criteria(self):
         rows = [(claim, f"<td>{escape(CLAIMS[claim]['claim'])} <i>{escape(CLAIMS[claim]['place'])}</i></td>"
                         f"<td>{escape(entry.criterion)}</td><td>{escape(entry.condition or '–')}</td>")
                 for claim, entry in self._entries.items()]  # fmt: skip
-        return _table(("Claim", "The paper says", "Criterion", "Tried also under a condition"), rows)
+        return _table(("Claim", self._speaker, "Criterion", "Tried also under a condition"), rows)
+
+    @property
+    def _speaker(self):
+        """Who says it: the head of the column of claims."""
+        return "We say" if all(CLAIMS[claim]["place"] == OURS for claim in self._entries) else "The paper says"
 
 
 def _table(names, rows):

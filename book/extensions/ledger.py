@@ -4,12 +4,15 @@ A chapter glues its ledger under a name that begins with `claims-`. From all tha
 
     {ledger} DOCUMENT      a directive: the chapter's table, each verdict linked to the cell that measured it
     {open-claims}          a directive: the claims that no chapter has measured
-    {verdicts}             a directive: how many claims have which verdict, by chapter
+    {verdicts} PART        a directive: how many claims have which verdict, by chapter
     {claim}`3.4`           a role: the claim's number, linked to its row in a {ledger} or in {open-claims}
     {verdict}`3.4`         a role: its verdict
     {measured}`3.4`        a role: what was measured, as stated, or under a condition: {measured}`3.4 | CONDITION`
-    {claims}`all`          a role: how many claims there are
+    {claims}`all`          a role: how many claims the paper makes
     {claims}`each`         a role: how many of them have which verdict, in words; a verdict that none has is left out
+    {claims}`all | ours`   a role: how many claims are ours; likewise `each | ours`
+
+PART is `ours` for our own claims, and left out for the paper's.
 
 They are filled in when all chapters have been read. What a chapter has not computed, since it did not run to its end,
 is not available, and says so.
@@ -111,7 +114,14 @@ class FillIn(SphinxPostTransform):
         number = self.found[home][claim][1][condition or "as stated"] if home else "not measured yet"
         return nodes.Text(re.sub(r"^-", "−", number))
 
-    def claims(self, which):
+    def part(self, name):
+        """The paper's claims, or ours."""
+        if name not in ("", self.library.OURS):
+            raise KeyError(name)
+        return [claim for claim, each in self.listed.items() if (each["place"] == self.library.OURS) == bool(name)]
+
+    def claims(self, of):
+        which, _, part = of.partition(" | ")
         # What one claim does, and what several do.
         said = {
             self.library.HOLDS: ("holds as it stands", "hold as they stand"),
@@ -121,10 +131,10 @@ class FillIn(SphinxPostTransform):
             OPEN: ("has not been measured", "have not been measured"),
             MISSING: ("is not available", "are not available"),
         }
-        counts = Counter(map(self.verdict_of, self.listed))
+        counts = Counter(map(self.verdict_of, self.part(part)))
         *most, last = (f"{counts[v]} {words[counts[v] > 1]}" for v, words in said.items() if counts[v])
         each = f"{', '.join(most)} and {last}" if most else last
-        return nodes.Text({"all": str(len(self.listed)), "each": each}[which])
+        return nodes.Text({"all": str(counts.total()), "each": each}[which])
 
     def ledger(self, docname):
         docname = f"{self.env.docname.rpartition('/')[0]}/{docname}"
@@ -154,18 +164,21 @@ class FillIn(SphinxPostTransform):
         said = ((claim, escape(self.listed[claim]["claim"]), escape(self.listed[claim]["place"])) for claim in never)
         rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{words}</td><td>{place}</td></tr>'
                 for claim, words, place in said)
-        return table(("Claim", "The paper says", "Where"), rows)
+        return table(("Claim", "What it says", "Where"), rows)
 
-    def verdicts(self, _):
+    def verdicts(self, part):
         def counts(name, values):
             cells = "".join(f"<td>{value or '–'}</td>" for value in values)
             return f'<tr><th scope="row">{name}</th>{cells}</tr>'
 
-        total = Counter(map(self.verdict_of, self.listed))
+        own = set(self.part(part))
+        total = Counter(map(self.verdict_of, own))
         columns = [*self.library.VERDICTS, *(verdict for verdict in (OPEN, MISSING) if total[verdict])]
         rows = []
         for docname, found in sorted(self.found.items()):
-            count = Counter(verdict for verdict, _ in found.values())
+            count = Counter(verdict for claim, (verdict, _) in found.items() if claim in own)
+            if not count:
+                continue
             title = escape(self.env.titles[docname].astext().partition(":")[0])
             # On one page all sections of this name have one address.
             target = f"document-{docname}" if self.app.builder.name == "singlehtml" else "claims-checked"
