@@ -19,8 +19,10 @@ UNDECIDED = "undecided"
 VERDICTS = HOLDS, CONDITIONAL, FAILS, UNDECIDED
 
 OURS = "ours"  #: the place of a claim that is not the paper's
+MIME = "application/vnd.kdlib.claims+json"  #: the type of a ledger's records, among the forms of a cell's output
 
-#: What is asserted, in our words, by id; each has place, claim, chapter, measured, relation, some a condition.
+#: What is asserted, in our words, by id; each has place, claim, chapter, measured, relation, some a condition. Formulas
+#: stand between dollars.
 CLAIMS = tomllib.loads((files("kdlib") / "claims.toml").read_text("utf-8"))
 
 # A relation -> how far a number is on the right side of a limit, and whether the limit itself will do.
@@ -70,6 +72,7 @@ class Relation:
 
 @dataclass
 class _Entry:
+    claim: str
     criterion: str
     relation: Relation
     condition: str | None
@@ -89,6 +92,15 @@ class _Entry:
             return CONDITIONAL
         return UNDECIDED if any(self.outcomes(None)) else FAILS
 
+    @property
+    def record(self):
+        missing = [c or "as stated" for c in {None: 0, self.condition: 0} if c not in self.results]
+        if missing:
+            raise ValueError(f"claim {self.claim} is not measured yet ({', '.join(missing)}): call measure()")
+        under = {"condition": self.condition, "under condition": str(self.results[self.condition])}
+        return {"claim": self.claim, "verdict": self.verdict, "criterion": self.criterion,
+                "as stated": str(self.results[None]), **(under if self.condition else {}), "remark": self.remark}
+
 
 class Ledger:
     """Claims of one chapter, each with its criterion, measurement and verdict.
@@ -97,7 +109,8 @@ class Ledger:
     stated and under the condition. The verdict is *holds* if the relation is met as stated,
     *holds under a condition* if it is met only there, else *does not hold as stated*. Met means: by the
     value, and by those two standard errors above and below it; if only some of the three meet it as stated,
-    *undecided*. Displayed before the first measurement, a ledger shows the criteria.
+    *undecided*. Displayed before the first measurement, a ledger shows the criteria; then, beside what one reads, a
+    cell's output has the :meth:`records`, as :data:`MIME`, for pages that tell of them.
 
     Args:
         chapter: its name in ``claims.toml``.
@@ -121,7 +134,8 @@ class Ledger:
         self._entries = {}
         for claim, each in own.items():
             criterion = f"{each['measured'].format(**settings)}, {each['relation']}"
-            self._entries[claim] = _Entry(criterion, Relation(each["relation"]), each.get("condition"))
+            condition = plain(each["condition"]) if "condition" in each else None
+            self._entries[claim] = _Entry(claim, criterion, Relation(each["relation"]), condition)
 
     def measure(self, claim, found, *, when=None, remark=""):
         """Record what was measured, as stated or under the condition.
@@ -151,17 +165,20 @@ class Ledger:
         entry.results[when] = entry.relation.weakest(parts)
         entry.remark = remark or entry.remark
 
-    def _rows(self):
-        for claim, entry in self._entries.items():
-            missing = [c or "as stated" for c in {None: 0, entry.condition: 0} if c not in entry.results]
-            if missing:
-                raise ValueError(f"claim {claim} is not measured yet ({', '.join(missing)}): call measure()")
-            results = {condition or "as stated": str(found) for condition, found in entry.results.items()}
-            yield claim, CLAIMS[claim]["place"], CLAIMS[claim]["claim"], entry, results
+    def records(self):
+        """What each claim came to: a list of dictionaries of text.
+
+        Their keys are ``claim``, which is its id, ``verdict``, ``criterion``, ``as stated``, ``remark`` and, where
+        there is a condition, ``condition`` and ``under condition``.
+
+        Raises:
+            ValueError: a claim that is not measured yet.
+        """
+        return [entry.record for entry in self._entries.values()]
 
     def verdicts(self):
         """Each claim's verdict, as a dictionary."""
-        return {claim: entry.verdict for claim, _, _, entry, _ in self._rows()}
+        return {record["claim"]: record["verdict"] for record in self.records()}
 
     def __getitem__(self, claim):
         """A ledger of one claim."""
@@ -169,47 +186,123 @@ class Ledger:
         one._entries = {claim: self._entries[claim]}
         return one
 
+    @property
+    def _begun(self):
+        return any(entry.results for entry in self._entries.values())
+
     def __repr__(self):
-        if not any(entry.results for entry in self._entries.values()):
-            return "\n".join(f"{claim} ({CLAIMS[claim]['place']}): {entry.criterion}" for claim, entry in
-                             self._entries.items())  # fmt: skip
+        place = lambda claim: CLAIMS[claim]["place"]
+        if not self._begun:
+            return "\n".join(f"{claim} ({place(claim)}): {plain(entry.criterion)}"
+                             for claim, entry in self._entries.items())  # fmt: skip
         lines = []
-        for claim, where, _, entry, results in self._rows():
-            lines.append(f"{claim} ({where}): {entry.verdict}")
-            lines.append(f"    criterion: {entry.criterion}")
-            lines.extend(f"    {condition}: {number}" for condition, number in results.items())
-            if entry.remark:
-                lines.append(f"    remark: {entry.remark}")
+        for record in self.records():
+            lines.append(f"{record['claim']} ({place(record['claim'])}): {record['verdict']}")
+            lines.append(f"    criterion: {plain(record['criterion'])}")
+            lines.extend(f"    {condition}: {number}" for condition, number in measurements(record).items())
+            if record["remark"]:
+                lines.append(f"    remark: {plain(record['remark'])}")
         return "\n".join(lines)
 
     def _repr_html_(self):
-        if not any(entry.results for entry in self._entries.values()):
-            return self._criteria()
-        rows = []
-        for claim, where, statement, entry, results in self._rows():
-            measured = "".join(f"<div>{escape(under)}: <b>{escape(text)}</b></div>" for under, text in results.items())
-            condition = f": {escape(entry.condition)}" if entry.verdict == CONDITIONAL else ""
-            rows.append((claim, f"<td>{escape(statement)} <i>{escape(where)}</i></td>"
-                         f"<td><div>{escape(entry.criterion)}</div>{measured}</td>"
-                         f"<td><b>{entry.verdict}</b>{condition}<div>{escape(entry.remark)}</div></td>"))
-        return _table(("Claim", self._speaker, "Criterion and measurement", "Verdict"), rows)
-
-    def _criteria(self):
-        rows = [(claim, f"<td>{escape(CLAIMS[claim]['claim'])} <i>{escape(CLAIMS[claim]['place'])}</i></td>"
-                        f"<td>{escape(entry.criterion)}</td><td>{escape(entry.condition or '–')}</td>")
+        if self._begun:
+            return as_table(self.records())
+        rows = [(claim, f"<td>{_stated(claim)}</td><td>{typeset(entry.criterion)}</td>"
+                        f"<td>{typeset(CLAIMS[claim].get('condition', '–'))}</td>")
                 for claim, entry in self._entries.items()]  # fmt: skip
-        return _table(("Claim", self._speaker, "Criterion", "Tried also under a condition"), rows)
+        return _table(("Claim", _speaker(self._entries), "Criterion", "Tried also under a condition"), rows)
 
-    @property
-    def _speaker(self):
-        """Who says it: the head of the column of claims."""
-        return "We say" if all(CLAIMS[claim]["place"] == OURS for claim in self._entries) else "The paper says"
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {MIME: self.records()} if self._begun else {}
+
+
+def measurements(record: dict) -> dict:
+    """The numbers of a claim's record: ``as stated`` and, where it has one, under its condition."""
+    found = {"as stated": record["as stated"]}
+    return found | {record["condition"]: record["under condition"]} if "condition" in record else found
+
+
+def as_table(records: list[dict], links: dict | None = None) -> str:
+    """HTML of a ledger's :meth:`~Ledger.records`.
+
+    Args:
+        records: of some claims.
+        links: for each of them the name of its row and the address of its evidence, which its verdict then links to.
+    """
+    rows = []
+    for record in records:
+        claim, condition = record["claim"], CLAIMS[record["claim"]].get("condition")
+        name, address = (links or {}).get(claim, ("", ""))
+        verdict = f"<b>{record['verdict']}</b>"
+        verdict = f'<a href="{address}">{verdict}</a>' if address else verdict
+        under = f": {typeset(condition)}" if record["verdict"] == CONDITIONAL else ""
+        numbers = zip(("as stated", condition), measurements(record).values(), strict=False)
+        measured = "".join(f"<div>{typeset(how)}: <b>{escape(number)}</b></div>" for how, number in numbers)
+        cells = (f"<td>{_stated(claim)}</td><td><div>{typeset(record['criterion'])}</div>{measured}</td>"
+                 f"<td>{verdict}{under}<div>{typeset(record['remark'])}</div></td>")  # fmt: skip
+        rows.append((claim, cells, name))
+    speaker = _speaker(record["claim"] for record in records)
+    return _table(("Claim", speaker, "Criterion and measurement", "Verdict"), rows)
+
+
+def _speaker(claims):
+    """Who says it: the head of the column of claims."""
+    return "We say" if all(CLAIMS[claim]["place"] == OURS for claim in claims) else "The paper says"
+
+
+def _stated(claim):
+    return f"{typeset(CLAIMS[claim]['claim'])} <i>{escape(CLAIMS[claim]['place'])}</i>"
 
 
 def _table(names, rows):
+    def row(claim, cells, name=""):
+        name = name and f' id="{name}"'
+        return f'<tr{name}><th scope="row">{claim}</th>{cells}</tr>'
+
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = "".join(f'<tr><th scope="row">{claim}</th>{cells}</tr>' for claim, cells in rows)
+    body = "".join(row(*each) for each in rows)
     return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def plain(text: str) -> str:
+    """A text whose formulas stand between dollars, without these.
+
+    >>> plain("where $n >= 10$")
+    'where n >= 10'
+    """
+    return text.replace("$", "")
+
+
+_SIGNS = {"<=": r"\le ", ">=": r"\ge ", "<<": r"\ll ", "->": r"\to ", "±": r"\pm ", "dw_h": r"\delta\hat w_h",
+          "dw_*": r"\Delta w_*", "dw_z": r"\Delta w_z", "dw": r"\Delta\hat w", "dz": r"\delta z"}  # fmt: skip
+_KNOWN = {"alpha", "beta", "cos", "epsilon", "kappa", "lambda", "ln", "log", "phi", "pi", "rho", "Theta"}
+
+
+def typeset(text: str) -> str:
+    r"""HTML of a text whose formulas stand between dollars, for MathJax.
+
+    A formula is written in plain characters, as ``$|dw_n| <= z_eff$``; names of several letters are upright.
+
+    >>> print(typeset("where $n >= 10$ & $z_eff$"))
+    where <span class="math">\(n \ge  10\)</span> &amp; <span class="math">\(z_{\text{eff}}\)</span>
+    """
+    parts = text.split("$")
+    if len(parts) % 2 == 0:
+        raise ValueError(f"formulas must stand between two dollars, got {text!r}: close the last one")
+    parts[::2] = map(escape, parts[::2])
+    parts[1::2] = (rf'<span class="math">\({escape(_tex(formula))}\)</span>' for formula in parts[1::2])
+    return "".join(parts)
+
+
+def _tex(formula):
+    for sign, tex in _SIGNS.items():
+        formula = formula.replace(sign, tex)
+
+    def named(match):
+        known = _KNOWN.issuperset(match[0].split())
+        return re.sub(r"(\w+)", r"\\\1 ", match[0]) if known else rf"{{\text{{{match[0]}}}}}"
+
+    return re.sub(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?: [A-Za-z]{2,})*", named, formula)
 
 
 def _parts(found):

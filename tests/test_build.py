@@ -29,6 +29,8 @@ sphinx:
     ledger: book/extensions
     settings: book/extensions
     fresh_pages: book/extensions
+  config:
+    suppress_warnings: [mystnb.unknown_mime_type]
 """
 CONTENTS = """
 format: jb-book
@@ -75,7 +77,7 @@ DOUBLE = [
     "claims = Ledger('02_problem_setup')\nclaims.measure('2.2', double(m))",
     ("glue('double', double(m), display=False)\nglue('figure', double(m), display=False)", "remove-output"),
     "```{glue:figure} figure\n:name: a-figure\nDouble is {glue:text}`double:.1f`.\n```\nSee {numref}`a-figure`.",
-    ("glue('claims-double', claims['2.2'], display=False)", "remove-output"),
+    "claims['2.2']",
 ]
 TINY = '''"""Two functions."""
 
@@ -194,6 +196,8 @@ def test_a_book_shows_what_its_notebooks_computed(tiny):
     assert "claims, 1 holds as it stands and" in tiny.text("index")
     assert "Claim 2.2 holds: measured 8." in tiny.text("index")
     assert "half is 1.50, double 8.00" in tiny.text("claims")
+    html = (tiny.root / "_build/html/book/claims.html").read_text("utf-8")
+    assert '<a href="02_problem_setup.html#evidence-2-2"><b>holds</b></a>' in html
     assert re.search(r"Half is 1\.5\. It takes \d+ seconds", tiny.text("01_half"))
     assert "n3how manyours" in tiny.text("settings")
 
@@ -262,6 +266,13 @@ def test_notebooks_are_refreshed_in_place_and_others_left_alone(edited):
     assert (edited.root / "book/scratch.ipynb").read_bytes() == before
     cells = code_cells(nbformat.read(edited.root / "book/02_problem_setup.ipynb", as_version=4))
     assert [cell.execution_count for cell in cells] == [1, 2, 3, 4, 5] and not any(cell.outputs for cell in cells)
+
+
+@edit("book/02_problem_setup.ipynb", "claims.measure('2.2'", "getattr(claims, 'measure')('2.2'")
+def test_a_verdict_whose_evidence_no_cell_shows_fails_the_build(edited):
+    built = edited.make()
+    assert built.returncode != 0
+    assert "no cell of book/02_problem_setup that a reader sees calls measure('2.2', ...)" in built.stderr
 
 
 # --- What a notebook costs that stops ---------------------------------------------------------------

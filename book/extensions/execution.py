@@ -118,7 +118,7 @@ class _Notebook:
 
     @cached_property
     def key(self):
-        code = "\n".join(map(_python, code_cells(self.notebook)))
+        code = "\n".join(python(cell.source) for cell in code_cells(self.notebook))
         package = self.book.root / "kdlib"
         try:
             used, stored = _source().digest(code, package=package), _source().stored(code, package=package)
@@ -277,14 +277,14 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def _python(cell):
+def python(source):
     """A cell's code, IPython's own commands made calls; nothing if it is no code: the run will tell."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     for form in (str, TransformerManager().transform_cell):
         with suppress(SyntaxError):
-            ast.parse(form(cell.source))
-            return form(cell.source)
+            ast.parse(form(source))
+            return form(source)
     return ""
 
 

@@ -1,6 +1,6 @@
 """Sphinx extension: the verdicts of the executed chapters, wherever the book needs them.
 
-A chapter glues its ledger under a name that begins with `claims-`. From all that are glued, in this build, come
+A chapter shows its ledger, whose records are in the cell's output. From all that are shown, in this build, come
 
     {ledger} DOCUMENT      a directive: the chapter's table, each verdict linked to the cell that measured it
     {open-claims}          a directive: the claims that no chapter has measured
@@ -15,23 +15,24 @@ A chapter glues its ledger under a name that begins with `claims-`. From all tha
 PART is `ours` for our own claims, and left out for the paper's.
 
 They are filled in when all chapters have been read. What a chapter has not computed, since it did not run to its end,
-is not available, and says so.
+is not available, and says so. A verdict links to the cell whose code calls `measure` with the claim's id; the build
+warns if there is none.
 """
 
-import re
+import ast
 from collections import Counter
 from html import escape
 from importlib import import_module
 
 from docutils import nodes
-from myst_nb.ext.glue.crossref import read_glue_cache
-from myst_nb.sphinx_ import NbMetadataCollector
+from execution import code_cells, python
 from notebooks import missing, placeholder
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 PAGE = "book/claims"
+TYPE = "application/vnd.kdlib.claims+json"  # kdlib.claims.MIME, whose import takes seconds
 OPEN = "open"
 MISSING = "not available"
 logger = logging.getLogger(__name__)
@@ -77,8 +78,9 @@ class FillIn(SphinxPostTransform):
     def prepare(self):
         self.library = import_module("kdlib.claims")  # not before: it takes seconds
         self.listed = self.library.CLAIMS
-        self.glued = glued(self.env)
-        self.found = {docname: self.library.read_ledger(data["text/plain"]) for docname, data in self.glued.items()}
+        metadata = self.env.metadata.items()
+        self.found = {docname: {record["claim"]: record for record in known["claims"]}
+                      for docname, known in metadata if known.get("claims")}
         folder = PAGE.rpartition("/")[0]
         chapters = {claim: missing(self.env, f"{folder}/{each['chapter']}") for claim, each in self.listed.items()}
         self.unavailable = {claim: text for claim, text in chapters.items() if text and not self.home(claim)}
@@ -90,7 +92,7 @@ class FillIn(SphinxPostTransform):
 
     def verdict_of(self, claim):
         if home := self.home(claim):
-            return self.found[home][claim][0]
+            return self.found[home][claim]["verdict"]
         return MISSING if claim in self.unavailable else OPEN
 
     def uri(self, docname, target):
@@ -111,8 +113,10 @@ class FillIn(SphinxPostTransform):
         home = self.home(claim)
         if self.verdict_of(claim) == MISSING:
             return placeholder(self.unavailable[claim])
-        number = self.found[home][claim][1][condition or "as stated"] if home else "not measured yet"
-        return nodes.Text(re.sub(r"^-", "−", number))
+        if not home:
+            return nodes.Text("not measured yet")
+        number = self.library.measurements(self.found[home][claim])[condition or "as stated"]
+        return nodes.Text(number.replace("-", "−", 1) if number.startswith("-") else number)
 
     def part(self, name):
         """The paper's claims, or ours."""
@@ -138,19 +142,15 @@ class FillIn(SphinxPostTransform):
 
     def ledger(self, docname):
         docname = f"{self.env.docname.rpartition('/')[0]}/{docname}"
-        if docname not in self.glued and (text := missing(self.env, docname)):
+        if docname not in self.found and (text := missing(self.env, docname)):
             return self.not_available(docname, text)
-
-        def linked(match):
-            claim, between, verdict = match.groups()
-            cell = evidence(claim)
-            target = cell if cell in self.env.metadata[docname].get("evidence", ()) else "claims-checked"
-            return (f'<tr id="{row(claim)}"><th scope="row">{claim}</th>{between}<td>'
-                    f'<a href="{self.uri(docname, target)}"><b>{verdict}</b></a>')
-
-        html = re.sub(r'<tr><th scope="row">(.*?)</th>(.*?)<td><b>(.*?)</b>', linked, self.glued[docname]["text/html"],
-                      flags=re.DOTALL)
-        return nodes.raw("", html, format="html")
+        found = self.found[docname]
+        for claim in found:
+            if claim not in self.env.metadata[docname]["evidence"]:
+                logger.warning(f"no cell of {docname} that a reader sees calls measure({claim!r}, ...)",
+                               location=self.env.docname)
+        links = {claim: (row(claim), self.uri(docname, evidence(claim))) for claim in found}
+        return nodes.raw("", self.library.as_table(list(found.values()), links), format="html")
 
     def not_available(self, docname, text):
         """A table's place, where links to rows of it find their targets."""
@@ -161,9 +161,8 @@ class FillIn(SphinxPostTransform):
         never = [claim for claim in self.listed if self.verdict_of(claim) == OPEN]
         if not never:
             return nodes.paragraph("", "None: every claim of the list has been measured.")
-        said = ((claim, escape(self.listed[claim]["claim"]), escape(self.listed[claim]["place"])) for claim in never)
-        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{words}</td><td>{place}</td></tr>'
-                for claim, words, place in said)
+        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{self.library.typeset(each["claim"])}</td>'
+                f"<td>{escape(each['place'])}</td></tr>" for claim, each in self.listed.items() if claim in never)
         return table(("Claim", "What it says", "Where"), rows)
 
     def verdicts(self, part):
@@ -176,7 +175,7 @@ class FillIn(SphinxPostTransform):
         columns = [*self.library.VERDICTS, *(verdict for verdict in (OPEN, MISSING) if total[verdict])]
         rows = []
         for docname, found in sorted(self.found.items()):
-            count = Counter(verdict for claim, (verdict, _) in found.items() if claim in own)
+            count = Counter(record["verdict"] for claim, record in found.items() if claim in own)
             if not count:
                 continue
             title = escape(self.env.titles[docname].astext().partition(":")[0])
@@ -186,14 +185,6 @@ class FillIn(SphinxPostTransform):
             rows.append(counts(link, [count[verdict] for verdict in columns]))
         rows.append(counts("<b>all</b>", [total[verdict] for verdict in columns]))
         return table(("Claims of", *columns), rows, "verdicts")
-
-
-def glued(env):
-    """The outputs of each chapter's ledger, by mime type."""
-    folder = env.mystnb_config.output_folder
-    return {docname: read_glue_cache(folder, docname)[key]["data"]
-            for docname, data in NbMetadataCollector.get_doc_data(env).items()
-            for key in data.get("glue", []) if key.startswith("claims-")}
 
 
 def row(claim):
@@ -210,17 +201,32 @@ def table(names, rows, style="claims"):
     return nodes.raw("", html, format="html")
 
 
+def keep_records(app, docname, source):
+    """What a chapter's ledger says, if it has been measured in this build."""
+    if docname in app.runs:
+        outputs = (output for cell in code_cells(app.runs[docname].notebook) for output in cell.outputs)
+        shown = [output["data"][TYPE] for output in outputs if TYPE in output.get("data", {})]
+        app.env.metadata[docname]["claims"] = shown[-1] if shown else []
+
+
 def mark_evidence(app, doctree):
     """Name the first cell in which a claim is measured."""
     seen = app.env.metadata[app.env.docname]["evidence"] = []
     for cell in doctree.findall(nodes.container):
         if "cell" not in cell["classes"]:
             continue
-        source = "\n".join(block.astext() for block in cell.findall(nodes.literal_block))
-        for claim in re.findall(r'\.measure\(\s*"([\d.]+)"', source):
-            if (target := evidence(claim)) not in seen:
-                seen.append(target)
-                cell["ids"].append(target)
+        for claim in measured_in("\n".join(block.astext() for block in cell.findall(nodes.literal_block))):
+            if claim not in seen:
+                seen.append(claim)
+                cell["ids"].append(evidence(claim))
+
+
+def measured_in(source):
+    """The claims that code measures: the first argument of each call of a method `measure`."""
+    for node in ast.walk(ast.parse(python(source))):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="measure"), args=[ast.Constant(value=claim), *_]):
+                yield claim
 
 
 def setup(app):
@@ -230,5 +236,6 @@ def setup(app):
     for name in ("ledger", "open-claims", "verdicts"):
         app.add_directive(name, Directive)
     app.add_post_transform(FillIn)
+    app.connect("source-read", keep_records)
     app.connect("doctree-read", mark_evidence)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
