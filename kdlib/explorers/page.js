@@ -61,11 +61,14 @@ function fill(host, html) {
   };
 }
 
-/** Tell `move` where the pointer is in the picture, from left to right, while it is held down. */
-function follow(svg, move) {
-  const tell = (event) => move(event.clientX - svg.getBoundingClientRect().left);
+/** Tell `move` where the pointer is in the picture, and whether it has just come, while it `holds` and is held down. */
+function follow(svg, move, holds = () => true) {
+  const tell = (event) => {
+    const { left, top } = svg.getBoundingClientRect();
+    move(event.clientX - left, event.clientY - top, event.type === "pointerdown");
+  };
   svg.addEventListener("pointerdown", (event) => {
-    if (event.button) return; // the main one only
+    if (event.button || !holds(event)) return; // the main button only
     svg.setPointerCapture(event.pointerId);
     tell(event);
   });
@@ -128,10 +131,11 @@ function pageModel(state, controls, prefix) {
   const emit = (name) => (listeners[`change:${name}`] ?? []).forEach((callback) => callback());
   const given = () => new URLSearchParams(location.hash.slice(1));
   const read = () => {
-    for (const { name, valid } of controls) {
+    for (const { name, parse = Number, valid } of controls) {
       const text = given().get(prefix + name);
-      const value = Number(text);
-      if (text !== null && text.trim() !== "" && valid(value)) {
+      if (text === null || text.trim() === "") continue;
+      const value = parse(text);
+      if (valid(value, state)) {
         state[name] = value;
         emit(name);
       }
@@ -164,8 +168,9 @@ function pageModel(state, controls, prefix) {
 }
 
 /**
- * An explorer from its parts: the controls; their keys' prefix in the address; and `build`, which fills the host
- * and returns `layout`, called when the host's size has changed, and `draw`, called when the state has.
+ * An explorer from its parts: the controls, of which those with a label have sliders; their keys' prefix in the
+ * address; and `build`, which fills the host and returns `layout`, called when the host's size has changed, and
+ * `draw`, called when the state has.
  */
 function explorer({ kind, prefix, controls, build }) {
   function mount(host, model) {
@@ -177,9 +182,10 @@ function explorer({ kind, prefix, controls, build }) {
       model.save_changes();
     };
     const { layout, draw } = build({ host, id, model, change });
-    const inputs = controls.map(({ name }) => host.querySelector(`input[name=${name}]`));
+    const dials = controls.filter(({ label }) => label);
+    const inputs = dials.map(({ name }) => host.querySelector(`input[name=${name}]`));
     const refresh = () => {
-      controls.forEach(({ name, write = (v) => v, text = String }, i) => {
+      dials.forEach(({ name, write = (v) => v, text = String }, i) => {
         const value = model.get(name);
         inputs[i].value = write(value);
         inputs[i].setAttribute("aria-valuetext", text(value));
@@ -187,10 +193,10 @@ function explorer({ kind, prefix, controls, build }) {
       });
       draw();
     };
-    controls.forEach(({ name, read = Number }, i) => {
+    dials.forEach(({ name, read = Number }, i) => {
       inputs[i].addEventListener("input", () => change(name, read(Number(inputs[i].value))));
-      model.on(`change:${name}`, refresh);
     });
+    for (const { name } of controls) model.on(`change:${name}`, refresh);
     layout();
     refresh();
     const observer = new ResizeObserver(() => { layout(); draw(); });
