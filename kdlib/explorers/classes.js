@@ -78,7 +78,7 @@ function inWords(z_t, y, rho, { leads, kappa, beaten }) {
 function bars(svg, id) {
   const { axis, layer } = plot(svg, id);
   const paths = Object.fromEntries(["other", "right", "wrong", "fit"].map((name) => [name, layer("path", `kd-${name}`)]));
-  const numbers = svg.appendChild(svgNode("g", { class: "kd-numbers" }));
+  const numbers = svg.appendChild(svgNode("g"));
   return {
     layer,
     axis({ K, range, ...rest }) {
@@ -100,7 +100,10 @@ function bars(svg, id) {
         if (Number.isFinite(ours[k])) d.fit += bar(k, ours[k], 0.04, 0.38);
       });
       for (const [name, path] of Object.entries(d)) paths[name].setAttribute("d", path);
-      [...numbers.children].forEach((text, k) => text.setAttribute("class", `kd-${colours[k]}`));
+      colours.forEach((colour, k) => {
+        const { classList } = numbers.children[k];
+        if (!classList.contains(`kd-${colour}`)) classList.value = `kd-${colour}`; // styles cost more than a look
+      });
     },
   };
 }
