@@ -121,7 +121,7 @@ function build({ host, id, model, change }) {
     ${sliders(id, [CONTROLS[2], CONTROLS[3], CONTROLS[1], CLASSES])}
     <dl class="kd-readout">
       <div class="kd-wrong"><dt>threshold <i>κ</i></dt><dd data-read="kappa"></dd></div>
-      <div><dt><i>q<sub>j</sub></i> − <i>q<sub>y</sub></i>, best wrong class</dt><dd data-read="lead"></dd></div>
+      <div><dt><i>q<sub>j</sub></i> − <i>q<sub>y</sub></i>, strongest rival</dt><dd data-read="lead"></dd></div>
       <div class="kd-fit"><dt>student’s share for the label</dt><dd data-read="label"></dd></div>
     </dl>`);
   attributes(main, { role: "group" }); // its bars are sliders
@@ -133,6 +133,8 @@ function build({ host, id, model, change }) {
 
   const top = bars(main, id);
   const threshold = top.layer("path", "kd-threshold");
+  const kappaMark = top.layer("text", "kd-kappa");
+  kappaMark.textContent = "κ";
   const knobs = main.appendChild(svgNode("g"));
   const sides = pictures.map((svg, i) => bars(svg, `${id}-${i}`));
   let frame, sideFrames, columns, reach;
@@ -143,8 +145,9 @@ function build({ host, id, model, change }) {
     const others = z_t.filter((_, j) => j !== k);
     const most = Math.max(...others);
     const level = most + T * Math.log(others.reduce((sum, z) => sum + Math.exp((z - most) / T), 0));
-    const z = level + T * Math.log(p / (1 - p));
-    change("z_t", z_t.with(k, Math.max(-LARGEST, Math.min(LARGEST, Number(z.toFixed(2))))));
+    const digits = 2 + Math.max(0, Math.ceil(-Math.log10(T))); // short in the address, and fine in units of T
+    const z = Number((level + T * Math.log(p / (1 - p))).toFixed(digits));
+    change("z_t", z_t.map((old, j) => (j === k ? Math.max(-LARGEST, Math.min(LARGEST, z)) : old)));
   }
 
   /** A bar as a slider: arrow keys move its end. */
@@ -221,6 +224,8 @@ function build({ host, id, model, change }) {
     const line = Math.min(q[y] + kappa, 2);
     const foot = frame.x(y - 0.2);
     threshold.setAttribute("d", `M${frame.left} ${frame.y(line)}H${frame.right}M${foot} ${frame.y(q[y])}V${frame.y(line)}`);
+    const [from, to] = [frame.y(q[y]), Math.max(frame.y(line), frame.top)];
+    attributes(kappaMark, { x: foot - 4, y: (from + to) / 2 + 4, "text-anchor": "end", opacity: from - to > 16 ? 1 : 0 });
     columns.forEach(({ node, knob }, k) => {
       attributes(node, {
         "aria-label": `teacher’s probability of class ${k}${k === y ? ", the label" : ""}`,
