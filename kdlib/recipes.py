@@ -27,6 +27,7 @@ A squared distance of logits or of probabilities in place of D is another loss, 
 none of these.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -140,6 +141,9 @@ def _soft_factor(T, t_squared, reduction, classes):
     return (T**2 if t_squared else 1) / r
 
 
+_PLACES = re.compile(r"\{\w+\}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A published recipe, as its source has it."""
@@ -153,6 +157,7 @@ class Recipe:
     repository: str  #: owner and name on GitHub
     file: str  #: where in it the numbers are
     version: str  #: a release, or the beginning of a commit's hash, at which they were read
+    arguments: str  #: how its code spells its settings; ``{soft}``, ``{hard}`` and ``{T}`` stand for the numbers
     note: str = ""  #: what else a reader should know
 
     def mixture(self) -> Mixture:
@@ -163,6 +168,44 @@ class Recipe:
         """
         return mixture(soft=self.soft, hard=self.hard, T=self.T, t_squared=self.t_squared, reduction=self.reduction,
                        classes=self.classes)
+
+    def matched_to(self, other: Mixture, classes: int | None = None) -> "Recipe":
+        r"""This recipe with the weights and the temperature that mean the same as another's mixture.
+
+        The losses then differ by a factor, ``scale``, for which the learning rate can make up.
+
+        Args:
+            other: what to match.
+            classes: how many, where the recipe names no number or another one.
+
+        Raises:
+            ValueError: this recipe's code has no weights, or no temperature, to set; or the number of classes counts
+                and is not known.
+
+        >>> tutorial = recipe("PyTorch tutorial").mixture()
+        >>> print(recipe("mdistiller").matched_to(tutorial).spelled())
+        KD.LOSS.KD_WEIGHT 0.25 KD.LOSS.CE_WEIGHT 0.75 KD.TEMPERATURE 2
+        >>> print(recipe("keras.io example, first").matched_to(tutorial).spelled())
+        distiller.compile(alpha=0.42857, temperature=2)
+        """
+        if not {"{soft}", "{hard}"} & set(_PLACES.findall(self.arguments)):
+            raise ValueError(f"the recipe must have weights to set, got {self.arguments}: take another one")
+        if "{T}" not in self.arguments and other.T != self.T:
+            raise ValueError(f"T must be {shown(self.T)}, got {shown(other.T)}: this recipe's code has no temperature")
+        classes = self.classes if classes is None else classes
+        weights = other.in_recipe(t_squared=self.t_squared, reduction=self.reduction, classes=classes)
+        return replace(self, soft=weights.soft, hard=weights.hard, T=other.T, classes=classes)
+
+    def spelled(self) -> str:
+        """Its settings as its own code spells them, with weights that keep four digits of the smaller one.
+
+        >>> print(recipe("keras.io example").spelled())
+        distiller.compile(alpha=0.1, temperature=10)
+        """
+        smaller = min(self.soft, self.hard)
+        places = min(16, max(0, 4 - int(np.floor(np.log10(smaller))))) if smaller else 6
+        short = lambda weight: f"{weight:.{places}f}".rstrip("0").rstrip(".") if places else f"{weight:.0f}"
+        return self.arguments.format(soft=short(self.soft), hard=short(self.hard), T=f"{self.T:g}")
 
 
 def recipe(name: str, **changes) -> Recipe:
@@ -194,6 +237,7 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         soft=0.1, hard=0.9, T=4.0, t_squared=True, reduction="batchmean", classes=10,
         repository="yoshitomo-matsubara/torchdistill", version="3e4373c",
         file="configs/sample/cifar10/kd/resnet20_from_densenet_bc_k12_depth100-final_run.yaml",
+        arguments="KDLoss(alpha={hard}, temperature={T})",
         note="KDLoss in torchdistill/losses/mid_level.py gives alpha, here 0.9, to the hard part. Without labels it "
              "leaves out the square of T, too, which changes the learning rate alone.",
     ),
@@ -201,27 +245,32 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         soft=0.5, hard=0.5, T=1.0, t_squared=True, reduction="batchmean", classes=1000,
         repository="yoshitomo-matsubara/torchdistill", version="3e4373c",
         file="configs/official/ilsvrc2012/yoshitomo-matsubara/rrpr2020/kd-resnet18_from_resnet34.yaml",
+        arguments="KDLoss(alpha={hard}, temperature={T})",
     ),
     "RepDistiller": Recipe(
         soft=0.9, hard=0.1, T=4.0, t_squared=True, reduction="batchmean", classes=100,
         repository="HobbitLong/RepDistiller", version="b84f547",
         file="scripts/run_cifar_distill.sh",
+        arguments="--distill kd -a {soft} -r {hard} -b 0 --kd_T {T}",
         note="The flags -a 0.9 and -r 0.1 of its script; without flags train_student.py has r = 1 and no a.",
     ),
     "mdistiller": Recipe(
         soft=0.9, hard=0.1, T=4.0, t_squared=True, reduction="batchmean", classes=100,
         repository="megvii-research/mdistiller", version="a08d46f",
         file="mdistiller/engine/cfg.py",
+        arguments="KD.LOSS.KD_WEIGHT {soft} KD.LOSS.CE_WEIGHT {hard} KD.TEMPERATURE {T}",
     ),
     "mdistiller, ImageNet": Recipe(
         soft=0.5, hard=0.5, T=1.0, t_squared=True, reduction="batchmean", classes=1000,
         repository="megvii-research/mdistiller", version="a08d46f",
         file="configs/imagenet/r34_r18/kd.yaml",
+        arguments="KD.LOSS.KD_WEIGHT {soft} KD.LOSS.CE_WEIGHT {hard} KD.TEMPERATURE {T}",
     ),
     "TextBrewer": Recipe(
         soft=1.0, hard=0.0, T=4.0, t_squared=False, reduction="batchmean", classes=None,
         repository="airaria/TextBrewer", version="0.2.1.post1",
         file="src/textbrewer/configurations.py",
+        arguments="DistillationConfig(kd_loss_weight={soft}, hard_label_weight={hard}, temperature={T})",
         note="A cross-entropy without the square of T: a hard_label_weight above 0 counts 16 times as much as with it. "
              'kd_loss_type="mse" is another loss.',
     ),
@@ -229,12 +278,14 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         soft=1.0, hard=0.0, T=1.0, t_squared=True, reduction="mean", classes=None,
         repository="NVIDIA/Model-Optimizer", version="0.47.0",
         file="modelopt/torch/distill/losses.py",
+        arguments="LogitsDistillationLoss(temperature={T})",
         note="Without a loss balancer the student's own loss is refused.",
     ),
     "ModelOpt, balanced": Recipe(
         soft=0.5, hard=0.5, T=1.0, t_squared=True, reduction="mean", classes=None,
         repository="NVIDIA/Model-Optimizer", version="0.47.0",
         file="modelopt/torch/distill/loss_balancers.py",
+        arguments="StaticLossBalancer(kd_loss_weight={soft}), LogitsDistillationLoss(temperature={T})",
         note="The default weight of StaticLossBalancer and the default reduction of LogitsDistillationLoss, which "
              "divides by the number of classes: the larger the vocabulary, the less the teacher counts.",
     ),
@@ -242,6 +293,7 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         soft=0.5, hard=0.5, T=3.0, t_squared=True, reduction="batchmean", classes=None,
         repository="keras-team/keras", version="3.15.1",
         file="keras/src/distillation/distillation_loss.py",
+        arguments="Distiller(student_loss_weight={hard}), LogitsDistillation(temperature={T}, loss=KLDivergence())",
         note='With loss=keras.losses.KLDivergence(). By default, loss="kl_divergence", the logits are compared as if '
              "they were probabilities, and without the square of T: another loss.",
     ),
@@ -249,18 +301,21 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         soft=0.9, hard=0.1, T=10.0, t_squared=True, reduction="batchmean", classes=10,
         repository="keras-team/keras-io", version="501fb4c",
         file="examples/vision/knowledge_distillation.py",
+        arguments="distiller.compile(alpha={hard}, temperature={T})",
         note="alpha = 0.1 is the hard part's weight.",
     ),
     "keras.io example, first": Recipe(
         soft=0.9, hard=0.1, T=10.0, t_squared=False, reduction="batchmean", classes=10,
         repository="keras-team/keras-io", version="1da2fde",
         file="examples/vision/knowledge_distillation.py",
+        arguments="distiller.compile(alpha={hard}, temperature={T})",
         note="The same before the square of T was added to it.",
     ),
     "DeiT, soft": Recipe(
         soft=0.5, hard=0.5, T=1.0, t_squared=True, reduction="mean", classes=1000,
         repository="facebookresearch/deit", version="7e160fe",
         file="losses.py",
+        arguments="--distillation-type soft --distillation-alpha {soft} --distillation-tau {T}",
         note="The two parts are losses of two heads: the numbers compare their pulls on the weights below, and no "
              "logit is the mixture's. The hard part's labels are smoothed and mixed. By default nothing is distilled.",
     ),
@@ -268,28 +323,33 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         soft=0.5, hard=0.5, T=1.0, t_squared=False, reduction="batchmean", classes=None,
         repository="pytorch/torchtune", version="0.6.1",
         file="recipes/configs/llama3_2/8B_to_1B_KD_lora_single_device.yaml",
+        arguments="kd_ratio: {soft}",
         note="Both parts are means over tokens.",
     ),
     "distil-whisper": Recipe(
         soft=1.0, hard=0.8, T=2.0, t_squared=True, reduction="batchmean", classes=None,
         repository="huggingface/distil-whisper", version="cc96130",
         file="training/run_distillation.py",
+        arguments="--kl_weight {soft} --temperature {T}, and {hard} * ce_loss in the code",
         note="Means over tokens. The labels are mostly the teacher's own transcriptions.",
     ),
     "PyTorch tutorial": Recipe(
         soft=0.25, hard=0.75, T=2.0, t_squared=True, reduction="batchmean", classes=10,
         repository="pytorch/tutorials", version="c53e7d4",
         file="beginner_source/knowledge_distillation_tutorial.py",
+        arguments="train_knowledge_distillation(T={T}, soft_target_loss_weight={soft}, ce_loss_weight={hard})",
     ),
     "haitongli, ResNet-18": Recipe(
         soft=0.95, hard=0.05, T=6.0, t_squared=True, reduction="mean", classes=10,
         repository="haitongli/knowledge-distillation-pytorch", version="9937528",
         file="experiments/resnet18_distill/resnext_teacher/params.json",
+        arguments='"alpha": {soft}, "temperature": {T}',
         note="loss_fn_kd in model/net.py leaves KLDivLoss its default reduction.",
     ),
     "haitongli, CNN": Recipe(
         soft=0.9, hard=0.1, T=20.0, t_squared=True, reduction="mean", classes=10,
         repository="haitongli/knowledge-distillation-pytorch", version="9937528",
         file="experiments/cnn_distill/params.json",
+        arguments='"alpha": {soft}, "temperature": {T}',
     ),
 })

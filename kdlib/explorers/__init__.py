@@ -4,6 +4,7 @@ from kdlib.explorers.classes import ClassesExplorer
 from kdlib.explorers.correction import CorrectionExplorer
 from kdlib.explorers.effective_logit import EffectiveLogitExplorer
 from kdlib.explorers.inefficiency import InefficiencyExplorer
+from kdlib.explorers.recipes import RecipeExplorer
 from kdlib.explorers.risk import RiskExplorer
 from kdlib.explorers.student import StudentExplorer
 
@@ -12,6 +13,7 @@ __all__ = [
     "CorrectionExplorer",
     "EffectiveLogitExplorer",
     "InefficiencyExplorer",
+    "RecipeExplorer",
     "RiskExplorer",
     "StudentExplorer",
 ]

@@ -1,4 +1,4 @@
-"""What the explorers share: the soft ratio, the temperature, and a life without a kernel."""
+"""What the explorers share: a life without a kernel, and most of them the soft ratio and the temperature."""
 
 import json
 from pathlib import Path
@@ -22,8 +22,8 @@ def polyline(x, y, style):
     return f'<polyline fill="none" {style} points="{points}"/>'
 
 
-class Explorer(anywidget.AnyWidget):
-    """A figure with sliders that computes where it is shown.
+class Embedded(anywidget.AnyWidget):
+    """A figure or a form that computes where it is shown.
 
     A subclass names its kind, as its module does, and the module, ``_esm``; it tags with ``page=True``
     the traits that a static page needs to begin with.
@@ -32,6 +32,29 @@ class Explorer(anywidget.AnyWidget):
     _kind = ""
 
     _css = (_HERE / "explorer.css").read_text("utf-8")
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle, *rest = super()._repr_mimebundle_(**kwargs)
+        return ({**bundle, "text/html": self.static_html()}, *rest)
+
+    def static_html(self):
+        """What is shown, as a fragment of a page that has no kernel and makes no request."""
+        state = json.dumps(self.trait_values(page=True), separators=(",", ":"))
+        return (
+            f"<style>{self._css}</style>\n"
+            f'<div class="kd-explorer kd-{self._kind}"></div>\n'
+            f"<noscript>{self.picture()}</noscript>\n"
+            f'<script type="module">\n{self._esm}\n'
+            f'mount(document.querySelector(".kd-{self._kind}:empty"), {state});\n</script>'
+        )
+
+    def picture(self):
+        """A still picture of the present state, for pages without scripts."""
+        raise NotImplementedError
+
+
+class Explorer(Embedded):
+    """A figure with sliders, among them the soft ratio and the temperature."""
 
     rho = traitlets.Any(0.5).tag(sync=True, page=True)
     T = traitlets.Any(5.0).tag(sync=True, page=True)
@@ -43,22 +66,3 @@ class Explorer(anywidget.AnyWidget):
     @traitlets.validate("T")
     def _temperature(self, proposal):
         return temperature(proposal.value)
-
-    def _repr_mimebundle_(self, **kwargs):
-        bundle, *rest = super()._repr_mimebundle_(**kwargs)
-        return ({**bundle, "text/html": self.static_html()}, *rest)
-
-    def static_html(self):
-        """The explorer as a fragment of a page that has no kernel and makes no request."""
-        state = json.dumps(self.trait_values(page=True), separators=(",", ":"))
-        return (
-            f"<style>{self._css}</style>\n"
-            f'<div class="kd-explorer kd-{self._kind}"></div>\n'
-            f"<noscript>{self.picture()}</noscript>\n"
-            f'<script type="module">\n{self._esm}\n'
-            f'mount(document.querySelector(".kd-{self._kind}:empty"), {state});\n</script>'
-        )
-
-    def picture(self):
-        """A still SVG of the present state, for pages without scripts."""
-        raise NotImplementedError

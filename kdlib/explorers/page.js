@@ -130,22 +130,26 @@ function pageModel(state, controls, prefix) {
   const listeners = {};
   const emit = (name) => (listeners[`change:${name}`] ?? []).forEach((callback) => callback());
   const given = () => new URLSearchParams(location.hash.slice(1));
+  const put = (name, value) => {
+    state[name] = value;
+    emit(name);
+  };
   const read = () => {
-    for (const { name, parse = Number, valid } of controls) {
+    for (const { name, parse = Number, valid, clears = [] } of controls) {
       const text = given().get(prefix + name);
-      if (text === null || text.trim() === "") continue;
-      const value = parse(text);
-      if (valid(value, state)) {
-        state[name] = value;
-        emit(name);
-      }
+      if (text === null || text.trim() === "" || !valid(parse(text), state)) continue;
+      for (const other of clears) put(other, null);
+      put(name, parse(text));
     }
   };
   // Other explorers' keys stay in the address; the name of a section, which has no value, does not.
   const write = () => {
     const address = given();
     for (const [key, value] of [...address]) if (!value) address.delete(key);
-    for (const { name } of controls) address.set(prefix + name, state[name]);
+    for (const { name } of controls) {
+      if (state[name] === null) address.delete(prefix + name);
+      else address.set(prefix + name, state[name]);
+    }
     history.replaceState(history.state, "", `#${address}`);
   };
   let writing;
@@ -153,10 +157,7 @@ function pageModel(state, controls, prefix) {
   addEventListener("hashchange", read);
   return {
     get: (name) => state[name],
-    set(name, value) {
-      state[name] = value;
-      emit(name);
-    },
+    set: put,
     // Browsers limit how often an address may change: it is written when the slider rests.
     save_changes() {
       clearTimeout(writing);
@@ -167,10 +168,21 @@ function pageModel(state, controls, prefix) {
   };
 }
 
+// How a slider shows a value, and gives one; another kind of control brings its own.
+const SLIDER = {
+  show(input, value, { write = (v) => v, text = String }) {
+    input.value = write(value);
+    input.setAttribute("aria-valuetext", text(value));
+    input.nextElementSibling.value = text(value).replace("-", "−");
+  },
+  take: (input, { read = Number }) => read(Number(input.value)),
+};
+
 /**
- * An explorer from its parts: the controls, of which those with a label have sliders; their keys' prefix in the
- * address; and `build`, which fills the host and returns `layout`, called when the host's size has changed, and
- * `draw`, called when the state has.
+ * An explorer from its parts: the controls, of which those with a label have sliders, and those that `show` their
+ * value bring their own; their keys' prefix in the address; and `build`, which fills the host and returns `layout`,
+ * called when the host's size has changed, and `draw`, called when the state has. A control may hold nothing, null,
+ * and be set to that when another one that `clears` it changes.
  */
 function explorer({ kind, prefix, controls, build }) {
   function mount(host, model) {
@@ -178,23 +190,23 @@ function explorer({ kind, prefix, controls, build }) {
     const id = `kd-${kind}-${(globalThis.kdExplorers = (globalThis.kdExplorers ?? 0) + 1)}`;
     host.classList.add("kd-explorer", `kd-${kind}`);
     const change = (name, value) => {
+      for (const other of controls.find((control) => control.name === name)?.clears ?? []) model.set(other, null);
       model.set(name, value);
       model.save_changes();
     };
     const { layout, draw } = build({ host, id, model, change });
-    const dials = controls.filter(({ label }) => label);
-    const inputs = dials.map(({ name }) => host.querySelector(`input[name=${name}]`));
+    const dials = controls.filter(({ label, show }) => label || show).map((control) => ({ ...SLIDER, ...control }));
+    const inputs = dials.map(({ name }) => host.querySelector(`[name=${name}]`));
     const refresh = () => {
-      dials.forEach(({ name, write = (v) => v, text = String }, i) => {
-        const value = model.get(name);
-        inputs[i].value = write(value);
-        inputs[i].setAttribute("aria-valuetext", text(value));
-        inputs[i].nextElementSibling.value = text(value).replace("-", "−");
-      });
+      dials.forEach((dial, i) => dial.show(inputs[i], model.get(dial.name), dial, model));
       draw();
     };
-    dials.forEach(({ name, read = Number }, i) => {
-      inputs[i].addEventListener("input", () => change(name, read(Number(inputs[i].value))));
+    dials.forEach((dial, i) => {
+      inputs[i].addEventListener("input", () => {
+        const value = dial.take(inputs[i], dial, model);
+        if (value === undefined) draw(); // it was refused
+        else change(dial.name, value);
+      });
     });
     for (const { name } of controls) model.on(`change:${name}`, refresh);
     layout();
