@@ -78,7 +78,7 @@ function build({ host, id, model }) {
       ${select("recipe", Object.keys(recipes).map((name) => [name, name]))}
       ${numeric("soft", 0.05, 0)}${numeric("hard", 0.05, 0)}${numeric("T", 0.5, 0)}
       ${input("t_squared", 'type="checkbox"')}
-      ${select("reduction", [["batchmean", "batchmean: sum over classes"], ["mean", "mean: over classes, too"]])}
+      ${select("reduction", [["batchmean", "batchmean"], ["mean", "mean"]])}
       ${numeric("classes", 1, 2)}
     </div>
     <dl class="kd-readout">
@@ -121,6 +121,7 @@ function build({ host, id, model }) {
     for (let power = -3; power <= 3; power += 1) {
       const x = across(10 ** power);
       add("line", { x1: x, x2: x, y1: 4, y2: 42 });
+      if (width < 500 && Math.abs(power) === 2) continue; // no room for its label
       add("text", { x, y: 56, "text-anchor": power < -2 ? "start" : power > 2 ? "end" : "middle" }).textContent =
         power < -2 ? "κ ≤ 0.001" : power > 2 ? "≥ 1000" : brief(10 ** power);
     }
