@@ -47,15 +47,14 @@ class ClassesExplorer(Explorer):
         z_t = numeric("z_t", proposal.value)
         if z_t.ndim != 1 or not 2 <= len(z_t) <= MOST:
             raise ValueError(f"z_t must hold 2 to {MOST} logits, got {shown(proposal.value)}: give one for each class")
-        if len(z_t) <= self.y_g:
-            raise ValueError(f"z_t must have a logit for the label y_g = {self.y_g}, got {len(z_t)}: set y_g first")
+        _class(self.y_g, z_t)
         require("z_t", z_t, f"lie between {-LARGEST} and {LARGEST}", lambda z: abs(z) <= LARGEST,
                 "larger ones are not drawn")
         return tuple(z_t.tolist())
 
     @traitlets.validate("y_g")
     def _label(self, proposal):
-        return whole("y_g", proposal.value, 0, len(self.z_t) - 1, "the classes are those of z_t, from 0")
+        return _class(proposal.value, self.z_t)
 
     @traitlets.validate("T")
     def _temperature(self, proposal):
@@ -93,3 +92,7 @@ class ClassesExplorer(Explorer):
             + f'<text x="40" y="350" fill="currentColor">ρ = {rho:g}, T = {T:g}</text>'
             '<text x="580" y="350" text-anchor="end" fill="currentColor">class</text></svg>'
         )
+
+
+def _class(y_g, z_t):
+    return whole("y_g", y_g, 0, len(z_t) - 1, "the classes are those of z_t, from 0; set y_g before a shorter z_t")
