@@ -62,6 +62,8 @@ PAGES = {
         ```
         ```{constants}
         ```
+        ```{experiments}
+        ```
         """,
 }
 HALF = [
@@ -200,6 +202,7 @@ def test_a_book_shows_what_its_notebooks_computed(tiny):
     assert '<a href="02_problem_setup.html#evidence-2-2"><b>holds</b></a>' in html
     assert re.search(r"Half is 1\.5\. It takes \d+ seconds", tiny.text("01_half"))
     assert "n3how manyours" in tiny.text("settings")
+    assert "Setting.d2dimension of the inputs" in tiny.text("settings")
 
 
 def test_what_no_page_uses_runs_and_draws_nothing(tiny):

@@ -1,8 +1,11 @@
-"""Sphinx extension: `{settings}`, `{constants}` and `{stored-runs}`, tables of what the book's numbers were made with.
+"""Sphinx extension: tables of what the book's numbers were made with.
 
-`{settings}` reads the cell of parameters of each notebook of the book, with its comments; a comment that speaks of the
-paper marks a setting as the paper's. `{constants}` lists the assignments of plain numbers in the cells that a reader
-sees, and `{stored-runs}` the runs in kdlib/stored with their commands and settings.
+    {settings}       the cell of parameters of each notebook of the book, with its comments. A setting is the paper's if
+                     its comment ends with `; the paper's, PLACE`
+    {constants}      the assignments of plain numbers in those cells of the notebooks that a reader sees
+    {experiments}    of each module of kdlib/experiments the constants with a comment `#: ...`, and the parameters of
+                     its settings, with their defaults
+    {stored-runs}    the runs in kdlib/stored with their commands and settings
 """
 
 import ast
@@ -13,10 +16,12 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from execution import python
 from notebooks import notebooks
 from sphinx.util.docutils import SphinxDirective
 
-STORED = Path(__file__).parents[2] / "kdlib" / "stored"
+LIBRARY = Path(__file__).parents[2] / "kdlib"
+STORED = LIBRARY / "stored"
 
 
 class Settings(SphinxDirective):
@@ -32,22 +37,31 @@ class Settings(SphinxDirective):
     def table(self, path):
         cells = nbformat.read(path, as_version=4).cells
         title = escape(cells[0].source.partition("\n")[0].lstrip("# ")) if cells else path.stem
-        rows = ""
-        for name, *rest in self.rows(cells):
-            rows += f'<tr><th scope="row"><code>{name}</code></th>'
-            rows += "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
-        if not rows:
-            return ""
-        head = "".join(f'<th scope="col">{name}</th>' for name in self.names)
-        return (f'<table class="claims settings"><caption><a href="{path.stem}.html">{title}</a></caption>'
-                f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+        return table(f'<a href="{path.stem}.html">{title}</a>', self.names, self.rows(cells))
 
     def rows(self, cells):
         for cell in cells:
             if "parameters" in cell.metadata.get("tags", []):
                 for name, value, comment in assignments(cell.source):
-                    whose = "paper" if "paper" in comment else "ours"
-                    yield name, f"<code>{escape(ast.unparse(value))}</code>", escape(comment), whose
+                    yield name, code(value), escape(comment), "paper" if is_the_papers(comment) else "ours"
+
+
+def table(caption, names, rows):
+    """HTML, or nothing if there are no rows."""
+    body = ""
+    for name, *rest in rows:
+        body += f'<tr><th scope="row"><code>{name}</code></th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return body and (f'<table class="claims settings"><caption>{caption}</caption>'
+                     f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def code(value):
+    return f"<code>{escape(ast.unparse(value))}</code>"
+
+
+def is_the_papers(comment):
+    return re.search(r"; the paper's, [^;]+$", comment) is not None
 
 
 class Constants(Settings):
@@ -63,7 +77,26 @@ class Constants(Settings):
             elif not {"parameters", "hide-input", "remove-cell"} & set(tags) and section != "Exercises":
                 for name, value, _ in assignments(cell.source):
                     if is_plain(value):
-                        yield name, f"<code>{escape(ast.unparse(value))}</code>", escape(section)
+                        yield name, code(value), escape(section)
+
+
+class Experiments(SphinxDirective):
+    def run(self):
+        self.env.metadata[self.env.docname]["experiments"] = experiments()
+        return [nodes.raw("", "".join(map(self.table, sorted(experiments()))), format="html")]
+
+    def table(self, name):
+        path = LIBRARY / "experiments" / name
+        self.env.note_dependency(str(path))
+        source = path.read_text("utf-8")
+        title = escape(ast.get_docstring(ast.parse(source)).partition("\n")[0])
+        rows = ((name, code(value), escape(comment)) for name, value, comment in documented(source))
+        return table(f"<code>{path.stem}</code>, {title}", ("Constant", "Value", "What it is"), rows)
+
+
+def experiments():
+    """The modules of experiments."""
+    return [path.name for path in (LIBRARY / "experiments").glob("[a-z]*.py")]
 
 
 class StoredRuns(SphinxDirective):
@@ -101,22 +134,34 @@ def stored():
 
 def read_again(app, env, added, changed, removed):
     """Pages on settings of notebooks that come or go, or on stored runs that do."""
-    now = {"settings of": notebooks(env), "stored": stored()}
+    now = {"settings of": notebooks(env), "stored": stored(), "experiments": experiments()}
     return [docname for docname in env.found_docs for kind, found in now.items()
             if env.metadata[docname].get(kind, found) != found]
 
 
 def assignments(source):
     """Name, value and comment of each assignment to one name at the top level of a cell."""
-    lines = source.splitlines()
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:  # a command of IPython: such a cell shows no constants
-        return
-    for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            after = lines[node.end_lineno - 1].encode()[node.end_col_offset:].decode()
-            yield node.targets[0].id, node.value, after.partition("#")[2].strip()
+    for node in ast.parse(python(source)).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                yield name, value, comment_behind(node, source)
+
+
+def documented(source):
+    """The same of the constants of a module that have a comment `#: ...`, and of the parameters of its settings."""
+    for name, value, comment in assignments(source):
+        if comment.startswith(":"):
+            yield name, value, comment[1:].strip()
+    for setting in ast.parse(source).body:
+        for node in getattr(setting, "body", []):
+            match node:
+                case ast.AnnAssign(value=ast.Call(func=ast.Name(id="parameter"), args=[default, _])):
+                    yield f"{setting.name}.{node.target.id}", default, comment_behind(node, source).lstrip(": ")
+
+
+def comment_behind(node, source):
+    line = source.splitlines()[node.end_lineno - 1].encode()[node.end_col_offset:].decode()
+    return line.partition("#")[2].strip()
 
 
 def is_plain(value):
@@ -130,6 +175,7 @@ def is_plain(value):
 def setup(app):
     app.add_directive("settings", Settings)
     app.add_directive("constants", Constants)
+    app.add_directive("experiments", Experiments)
     app.add_directive("stored-runs", StoredRuns)
     app.connect("env-get-outdated", read_again)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -41,7 +41,7 @@ class Students(Setting):
     d: int = parameter(2, whole)  #: dimension of the inputs
     n_max: int = parameter(1000, partial(whole, least=100))  #: largest n whose I(n) is taken
     depth: int = parameter(3, whole)  #: hidden layers
-    activation: str = parameter("relu", partial(choice, options=("relu", "erf", "gelu")))
+    activation: str = parameter("relu", partial(choice, options=("relu", "erf", "gelu")))  #: of the hidden units
 
     def __post_init__(self):
         super().__post_init__()
@@ -221,7 +221,7 @@ CONSTANTS = Experiment("data_inefficiency.constants", constants, ConstantsRun,
 class LessonsSetting(Students):
     """Students of the teachers of five ground truths."""
 
-    T: float = parameter(5.0, temperature)
+    T: float = parameter(5.0, temperature)  #: temperature
     seed: int = parameter(0, partial(whole, least=0))  #: draws the ground truths and what their teachers see
 
     @property
@@ -356,7 +356,7 @@ TRANSITION = Experiment("data_inefficiency.transition", from_soft_to_hard, Trans
 class NetworkSetting(Students):
     """Students of mixtures and noise, up to fewer samples: a smooth kernel bears no more."""
 
-    n_max: int = parameter(300, partial(whole, least=100))
+    n_max: int = parameter(300, partial(whole, least=100))  #: largest n whose I(n) is taken
 
     @property
     def at(self):

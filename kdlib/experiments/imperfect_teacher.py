@@ -31,7 +31,7 @@ MODES = 10  #: Gaussian bumps of the ground truth
 WIDTHS = (0.3, 0.8)  #: of the bumps in the plane, as an interval; they grow like sqrt(d), as distances do
 TEACHER_SAMPLES = 1500  #: labels of the teacher's own
 TEST_POINTS = 4000  #: on which errors are counted
-FEW_POINTS = 2 / TEST_POINTS  # that rounding may put on the other side of a boundary
+FEW_POINTS = 2 / TEST_POINTS  #: that rounding may put on the other side of a boundary
 
 
 def sizes_with(n):

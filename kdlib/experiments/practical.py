@@ -32,15 +32,15 @@ from kdlib.students import NestedStudents
 from kdlib.teachers import train_kernel_teacher
 from kdlib.training import batches_by_seed, train
 
-RATIOS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
-TEACHERS = ("under-trained", "comparable", "better")
+RATIOS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)  #: soft ratios of students
+TEACHERS = ("under-trained", "comparable", "better")  #: that students have
 MODELS = {
     "mlp": MLP(width=64, depth=2),
     "resnet": ResNet((6, 12), blocks=1),
     "resnet20": ResNet((16, 32, 64), blocks=3),
-}
+}  #: of students and teachers
 # Training in single precision is chaotic: on another machine some answers in a hundred may differ.
-ANOTHER_MACHINE = 0.03
+ANOTHER_MACHINE = 0.03  #: how far shares of errors may be off there
 
 
 def ratios(name, values):
@@ -84,7 +84,7 @@ class PracticalSetting(Setting):
     model: str = parameter("mlp", lambda name, value: choice(name, value, list(MODELS)))  #: of student and teacher
     n: int = parameter(200, whole)  #: training samples of a student, and of the teachers but for the better one
     n_teacher: int = parameter(1000, whole)  #: training samples of the better teacher
-    rho: tuple = parameter(RATIOS, ratios)
+    rho: tuple = parameter(RATIOS, ratios)  #: soft ratios of students
     T: tuple = parameter((1.0, 2.0, 5.0, 10.0), temperatures)  #: at rho = 0 one student serves all
     steps: int = parameter(1000, whole)  #: of Adam
     size: int = parameter(64, whole)  #: of a batch
@@ -386,7 +386,7 @@ def _networks(key, network, x, z_t, y_g, x_test, rho, T, size):
     return np.asarray(jax.jit(jax.vmap(jax.vmap(network.apply, (0, None)), (0, None)))(done.params, x_test))
 
 
-PAIRS = (("digits", "mlp"), ("digits", "resnet"), ("fashion_mnist", "mlp"))
+PAIRS = (("digits", "mlp"), ("digits", "resnet"), ("fashion_mnist", "mlp"))  #: of a data set and a model
 _cases = lambda *pairs, **changes: {"_".join(pair): setting(*pair, **changes) for pair in pairs}
 GRID = Streams("practical.grid", grid, GridRun, _cases(*PAIRS), 10)
 LONGER = Experiment("practical.longer", longer, GridRun, _cases(PAIRS[0], T=(5.0,)), 10)

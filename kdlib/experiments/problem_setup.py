@@ -36,10 +36,10 @@ def temperature(name, value):
 class WidthSetting(Setting):
     """A width, and the students that are trained at it: of pure soft labels, and of soft ratio ``rho_s``."""
 
-    width: int = parameter(256, whole)
-    rho_s: float = parameter(0.9, inside)
-    T: float = parameter(5.0, temperature)
-    depth: int = parameter(3, whole)
+    width: int = parameter(256, whole)  #: of the trained networks
+    rho_s: float = parameter(0.9, inside)  #: soft ratio of the second student
+    T: float = parameter(5.0, temperature)  #: temperature
+    depth: int = parameter(3, whole)  #: hidden layers
     seed: int = parameter(0, lambda name, value: whole(name, value, least=0))  #: draws the task
 
 
@@ -127,7 +127,6 @@ def relative(difference, size):
     return float(np.linalg.norm(difference) / np.linalg.norm(size))
 
 
-# A run takes minutes at the largest width.
-COUNTS = {64: 20, 128: 20, 256: 20, 512: 20, 1024: 3}
+COUNTS = {64: 20, 128: 20, 256: 20, 512: 20, 1024: 3}  #: repetitions by width; a run takes minutes at the largest
 WIDTHS = Experiment("problem_setup", repetition, WidthRun, {f"width{width}": WidthSetting(width) for width in COUNTS},
                     {f"width{width}": count for width, count in COUNTS.items()})

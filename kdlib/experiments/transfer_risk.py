@@ -93,7 +93,7 @@ SIZES = np.unique(np.geomspace(10, 1024, 14).astype(int))  #: numbers of samples
 BOUND_SIZES = np.array([10, 30, 100, 300, 1000])  #: at which bounds are
 LENGTH_SIZES = np.union1d([*SIZES, *BOUND_SIZES], np.geomspace(32, 1024, 31).round()).astype(int)  #: at which norms are
 POINTS = 4000  #: test points of the risk
-FEW_POINTS = 2 / POINTS  # that rounding may put on the other side of a boundary
+FEW_POINTS = 2 / POINTS  #: that rounding may put on the other side of a boundary
 SPECTRAL_POINTS = 1000  #: of them for the spectral bound, whose cost grows like their square
 
 
