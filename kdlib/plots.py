@@ -1,16 +1,18 @@
 """One look for every figure, in a live notebook and in the static book."""
 
 import json
+from hashlib import sha256
 
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
+from kdlib._still import GREY, drawing, image
 from kdlib.statistics import mean_error
 
 # Told apart by common colour-vision deficiencies, and at least 3:1 against white and near-black.
-PALETTE = {"blue": "#2b8cc4", "orange": "#cf6a1d", "green": "#2f9a72", "pink": "#c8619c", "grey": "#84878c"}
+PALETTE = {"blue": "#2b8cc4", "orange": "#cf6a1d", "green": "#2f9a72", "pink": "#c8619c", "grey": GREY}
 
 # From soft to hard, cool to warm: an ordered scale of nearly equal lightness.
 ORDERED = [PALETTE["blue"], "#6a82cf", "#a371bd", "#cc6391", PALETTE["orange"]]
@@ -35,8 +37,8 @@ _TEMPLATE = go.layout.Template(
 class Described:
     """A plotly figure in the book's look, with a text alternative that states what it shows.
 
-    Displayed live it is plotly's own output; in the static book it draws itself with the site's one
-    copy of plotly.js, fetched on first use.
+    Displayed live it is plotly's own output. In a page it is a still picture, until, in the book, it draws
+    itself with the site's one copy of plotly.js, fetched on first use.
 
     >>> Described(go.Figure(), "An empty figure.")
     An empty figure.
@@ -53,26 +55,31 @@ class Described:
         content = pio.to_json(self.figure, validate=False)
         return {
             "application/vnd.plotly.v1+json": json.loads(content),
-            "text/html": self._static_html(content.replace("</", "<\\/")),
+            "text/html": self._html(content.replace("</", "<\\/")),
             "text/plain": self.alt,
         }
 
-    def _static_html(self, content):
-        # Scripts run in the order of the page: the first figure without a label is this one.
+    def _html(self, content):
         height = self.figure.layout.height or _TEMPLATE.layout.height
-        return f"""<div class="kd-figure" role="img" style="height:{height}px"></div>
+        still = image(drawing(self.figure), self.alt, "width:100%;height:100%;object-fit:contain")
+        name = sha256(content.encode()).hexdigest()[:12]
+        return f"""<div class="kd-figure" data-figure="{name}" style="height:{height}px">{still}</div>
 <script type="module">
-const host = document.querySelector(".kd-figure:not([aria-label])");
-host.setAttribute("aria-label", {json.dumps(self.alt)});
-globalThis.kdPlotly ??= new Promise((resolve) => {{
-  const script = document.createElement("script");
-  script.src = document.documentElement.dataset.content_root + "_static/plotly/plotly-basic.min.js";
-  script.onload = resolve;
-  document.head.append(script);
-}});
-await globalThis.kdPlotly;
-const {{data, layout}} = {content};
-Plotly.newPlot(host, data, layout, {{responsive: true, displayModeBar: false}});
+const root = document.documentElement.dataset.content_root; // of the book's pages
+if (root !== undefined) {{
+  await (globalThis.kdPlotly ??= new Promise((resolve) => {{
+    const script = document.createElement("script");
+    script.src = root + "_static/plotly/plotly-basic.min.js";
+    script.onload = resolve;
+    document.head.append(script);
+  }}));
+  const host = document.querySelector('[data-figure="{name}"]:has(.kd-still)');
+  host.setAttribute("role", "img");
+  host.setAttribute("aria-label", host.firstChild.alt);
+  host.replaceChildren();
+  const {{data, layout}} = {content};
+  Plotly.newPlot(host, data, layout, {{responsive: true, displayModeBar: false}});
+}}
 </script>"""
 
 

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from uuid import uuid4
+from xml.etree.ElementTree import fromstring
 
 import anywidget
 import traitlets
+from IPython.display import display
 
 from kdlib._checks import ratio, temperature
+from kdlib._still import image
 
 _HERE = Path(__file__).parent
 
@@ -33,20 +37,37 @@ class Embedded(anywidget.AnyWidget):
 
     _css = (_HERE / "explorer.css").read_text("utf-8")
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle, *rest = super()._repr_mimebundle_(**kwargs)
-        return ({**bundle, "text/html": self.static_html()}, *rest)
+    # What tells a copy in a page which live view makes it superfluous.
+    _copy = traitlets.Unicode(read_only=True).tag(sync=True)
 
-    def static_html(self):
-        """What is shown, as a fragment of a page that has no kernel and makes no request."""
+    @traitlets.default("_copy")
+    def _new_copy(self):
+        return uuid4().hex
+
+    def _ipython_display_(self, **kwargs):
+        """A copy that needs no kernel, and after it the live view, for which it gives way.
+
+        Thus the explorer is there, too, in a page made of the notebook and in a notebook opened again.
+        """
+        display(self.without_kernel(), raw=True)
+        live, _ = self._repr_mimebundle_(**kwargs)
+        display({kind: data for kind, data in live.items() if kind != "text/plain"}, raw=True)
+
+    def without_kernel(self):
+        """What is shown, as a fragment of a page that makes no request, and in words."""
         state = json.dumps(self.trait_values(page=True), separators=(",", ":"))
-        return (
-            f"<style>{self._css}</style>\n"
-            f'<div class="kd-explorer kd-{self._kind}"></div>\n'
-            f"<noscript>{self.picture()}</noscript>\n"
+        still = self.picture()
+        drawn = fromstring(still)
+        words = drawn.get("aria-label") or " ".join(drawn.itertext())
+        if drawn.tag == "svg":
+            still = image(still, words)
+        return {
+            "text/html": f"<style>{self._css}</style>\n"
+            f'<div class="kd-explorer kd-{self._kind}" data-copy="{self._copy}">{still}</div>\n'
             f'<script type="module">\n{self._esm}\n'
-            f'mount(document.querySelector(".kd-{self._kind}:empty"), {state});\n</script>'
-        )
+            f"mount(document.querySelector('[data-copy=\"{self._copy}\"]:has(.kd-still)'), {state});\n</script>",
+            "text/plain": words,
+        }
 
     def picture(self):
         """A still picture of the present state, for pages without scripts."""

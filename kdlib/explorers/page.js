@@ -213,23 +213,31 @@ function explorer({ kind, prefix, controls, build }) {
     refresh();
     const observer = new ResizeObserver(() => { layout(); draw(); });
     observer.observe(host);
+    // JupyterLab binds the arrow keys before a slider sees them, unless they stop at the window.
+    const keep = (event) => host.contains(event.target) && event.stopPropagation();
+    addEventListener("keydown", keep, true);
     return () => {
       observer.disconnect();
+      removeEventListener("keydown", keep, true);
       for (const { name } of controls) model.off(`change:${name}`, refresh);
     };
   }
 
-  function render({ model, el }) {
-    const host = el.appendChild(document.createElement("div"));
-    // JupyterLab binds the arrow keys before a slider sees them, unless they stop at the window.
-    const keep = (event) => host.contains(event.target) && event.stopPropagation();
-    addEventListener("keydown", keep, true);
-    const unmount = mount(host, model);
-    return () => {
-      removeEventListener("keydown", keep, true);
-      unmount();
-    };
-  }
+  // In a notebook the copy that needs no kernel stands until there is a live view, whichever comes first.
+  const live = (globalThis.kdLive ??= new Set());
+  const copies = (name) => document.querySelectorAll(`[data-copy="${name}"]`);
 
-  return { mount: (host, state) => mount(host, pageModel(state, controls, prefix)), render };
+  return {
+    mount(host, state) {
+      if (live.has(host.dataset.copy)) return host.remove();
+      const unmount = mount(host, pageModel(state, controls, prefix));
+      host.addEventListener("kd-live", () => { unmount(); host.remove(); });
+    },
+    render({ model, el }) {
+      const copy = model.get("_copy");
+      live.add(copy);
+      for (const host of copies(copy)) host.dispatchEvent(new Event("kd-live"));
+      return mount(el.appendChild(document.createElement("div")), model);
+    },
+  };
 }
