@@ -213,8 +213,9 @@ function explorer({ kind, prefix, controls, build }) {
     refresh();
     const observer = new ResizeObserver(() => { layout(); draw(); });
     observer.observe(host);
-    // JupyterLab binds the arrow keys before a slider sees them, unless they stop at the window.
-    const keep = (event) => host.contains(event.target) && event.stopPropagation();
+    // JupyterLab binds the arrow keys before a slider sees them, unless they stop at the window; Ctrl-S is for it.
+    const keep = (event) =>
+      host.contains(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey && event.stopPropagation();
     addEventListener("keydown", keep, true);
     return () => {
       observer.disconnect();
