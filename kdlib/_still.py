@@ -45,7 +45,7 @@ def drawing(figure):
                for name in ("legend", "legend2")}
     titles = LINE if any(note.y and note.y > 0.99 for note in layout.annotations) else 0
     top = max(margin("t"), len(legends["legend"]) * LINE + titles + 8)
-    left, right, bottom = margin("l"), WIDTH - margin("r"), height - margin("b")
+    left, right, bottom = margin("l") + 12, WIDTH - max(margin("r"), 24), height - margin("b")
     across = lambda share: left + share * (right - left)
     up = lambda share: bottom - share * (bottom - top)
 
@@ -56,12 +56,17 @@ def drawing(figure):
     for trace, _ in styled:
         for letter, name in (("x", trace.xaxis or "x"), ("y", trace.yaxis or "y")):
             axis = axes.setdefault(name, _Axis(letter, layout[f"{letter}axis"], across if letter == "x" else up))
-            axis.sees(trace, getattr(trace, letter), getattr(trace, f"error_{letter}").array)
+            axis.sees(getattr(trace, letter), getattr(trace, f"error_{letter}").array)
+            axis.margin = max(axis.margin, 0.05 * ("markers" in _mode(trace)))
+    for shape in layout.shapes:
+        for name, values in ((shape.xref, [shape.x0, shape.x1]), (shape.yref, [shape.y0, shape.y1])):
+            if name in axes:
+                axes[name].sees(values)
     for axis in axes.values():  # panels that share an axis show one range
-        if axis.matches in axes:
-            axes[axis.matches].seen += axis.seen
+        if first := axes.get(axis.matches):
+            first.seen, first.margin = first.seen + axis.seen, max(first.margin, axis.margin)
     for axis in axes.values():
-        axis.settle(axes.get(axis.matches, axis).seen)
+        axis.settle(axes.get(axis.matches, axis))
 
     parts = []
     for y_name, y in axes.items():
@@ -108,22 +113,20 @@ class _Axis:
             return values
         return np.log10(values, where=values > 0, out=np.full(values.shape, np.nan))
 
-    def sees(self, trace, values, errors):
+    def sees(self, values, errors=None):
         values = np.array(values, float)
         errors = 0 if errors is None else np.nan_to_num(np.array(errors, float))
         both = self.on_scale(np.concatenate([values - errors, values + errors]))
         self.seen += both[np.isfinite(both)].tolist()
-        if "markers" in _mode(trace):
-            self.margin = 0.05
 
-    def settle(self, seen):
-        """The range: the one that is asked for, or what is seen and a margin."""
-        low, high = (min(seen), max(seen)) if seen else (0, 1)
+    def settle(self, first):
+        """The range: the one that is asked for, or what is seen at this axis, or the first that it goes with."""
+        low, high = (min(first.seen), max(first.seen)) if first.seen else (0, 1)
         if self.axis.rangemode == "tozero":
             low, high = min(low, 0), max(high, 0)
         if low == high:
             low, high = low - 1, high + 1
-        pad = self.margin * (high - low)
+        pad = first.margin * (high - low)
         self.low, self.high = self.axis.range or (low - pad * (low != 0 or self.axis.rangemode is None), high + pad)
 
     def __call__(self, values):
@@ -138,18 +141,14 @@ class _Axis:
             labels = [f"10<sup>{np.log10(value):.0f}</sup>" for value in values]
         elif values is None:
             rough = (self.high - self.low) / max(3, abs(self.end - self.start) / 70)
-            step = min(
-                (m * 10 ** np.floor(np.log10(rough)) for m in (1, 2, 5, 10)), key=lambda s: abs(np.log(s / rough))
-            )
+            steps = np.array([1, 2, 5, 10]) * 10 ** np.floor(np.log10(rough))
+            step = steps[abs(np.log(steps / rough)).argmin()]
             values = np.arange(np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9) + 1) * step
         if labels is None:
             labels = [format(value or 0, self.axis.tickformat or ".6g").replace("-", "−") for value in values]
         inside = (self.on_scale(values) - self.low) / (self.high - self.low)
-        return [
-            (value, label)
-            for value, label, share in zip(values, labels, inside, strict=True)
-            if -1e-6 < share < 1 + 1e-6
-        ]
+        every = zip(values, labels, inside, strict=True)
+        return [(value, label) for value, label, share in every if -1e-6 < share < 1 + 1e-6]
 
     def grid(self, value):
         zero = value == 0 and self.axis.zeroline is not False

@@ -13,7 +13,8 @@ settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 
 WITHOUT_BOOK = find_spec("jupyter_book") is None
-collect_ignore = WITHOUT_BOOK * ["test_book.py", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py"]
+collect_ignore = WITHOUT_BOOK * ["test_book.py", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py",
+                                  "test_still.py"]
 
 
 def pytest_report_header():

@@ -584,7 +584,7 @@ def test_two_explorers_share_an_address(browser, site):
                                             STUDENT[:2], RISK[:2], INEFFICIENCY[:2], CORRECTION[:2]])
 def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
     with opened(browser, site, path, java_script_enabled=False) as page:
-        assert page.locator(f"{selector} + noscript svg.kd-still").is_visible()
+        assert page.locator(f"{selector} .kd-still").is_visible()
 
 
 # --- The explorers' own solvers -----------------------------------------------------------------
