@@ -5,6 +5,10 @@ PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
+# What JAX has compiled once, notebooks and tests need not compile again.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/.jax_cache
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+
 .PHONY: help book pages test matrix lab serve pdf pictures notebooks results bench lock clean
 
 help: ## list these targets

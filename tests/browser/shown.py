@@ -1,0 +1,107 @@
+"""An explorer on a page, as a reader handles it."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from playwright.sync_api import Page
+from watched import opened
+
+EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pages
+STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
+RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
+INEFFICIENCY = "book/04_data_inefficiency.html", ".kd-inefficiency", "i."
+CORRECTION = "book/05_imperfect_teacher.html", ".kd-correction", "c."
+
+
+@dataclass
+class Shown:
+    """An explorer on a page: what it shows, and which keys of the address are its own."""
+
+    page: Page
+    selector: str = ".kd-effective-logit"
+    prefix: str = ""
+
+    def find(self, inside):
+        return self.page.locator(f"{self.selector} {inside}")
+
+    def sliders(self):
+        names = self.find("input").evaluate_all("(inputs) => inputs.map((i) => i.name)")
+        return dict(zip(names, map(number, self.find("output").all_inner_texts()), strict=True))
+
+    def reading(self, name):
+        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %").removesuffix("°"))
+
+    def curves(self):
+        return self.find("svg path").evaluate_all("(paths) => paths.map((p) => p.getAttribute('d'))")
+
+    def keys(self, state):
+        return {self.prefix + name: value for name, value in state.items()}
+
+    def wait_for_address(self):
+        """Until the page's address holds what the sliders show."""
+        shown = self.keys(self.sliders()).items()
+        self.page.wait_for_url(lambda url: shown <= fragment(url).items())
+
+    def press(self, name, key):
+        self.find(f"input[name={name}]").focus()
+        self.page.keyboard.press(key)
+
+
+@contextmanager
+def opened_at(browser, site, home, state):
+    """An explorer of students, at an address that holds the state."""
+    path, selector, prefix = home
+    with opened(browser, site, f"{path}#{address(state, prefix)}", whole=False) as page:
+        yield Shown(page, selector, prefix)
+
+
+def number(text):
+    return float(text.replace("−", "-").replace("∞", "inf"))
+
+
+def fragment(url):
+    return {name: float(value) for name, value in parse_qsl(urlsplit(url).fragment)}
+
+
+def visit(page, url):
+    """Load the page anew, though only what follows # in its address may differ."""
+    page.goto("about:blank")
+    page.goto(url)
+
+
+def address(state, prefix=""):
+    """What follows # in the address of an explorer in this state."""
+    return "&".join(f"{prefix}{name}={value}" for name, value in state.items())
+
+
+def centred(locator):
+    """The element's box in the viewport, scrolled away from the theme's sticky bars."""
+    locator.evaluate("(n) => n.scrollIntoView({block: 'center', behavior: 'instant'})")
+    return locator.bounding_box()
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=5)
+    page.mouse.up()
+
+
+def drag_ratio(shown):
+    """Drag the soft ratio's thumb to the right by a quarter of the slider."""
+    box = centred(shown.find("input[name=rho]"))
+    middle, thumb = box["y"] + box["height"] / 2, 16
+    start = box["x"] + thumb / 2 + shown.sliders()["rho"] * (box["width"] - thumb)
+    drag(shown.page, (start, middle), (start + box["width"] / 4, middle))
+
+
+def assert_key_moves(shown, name):
+    """This slider and no other, the curves, and the address."""
+    before, drawn = shown.sliders(), shown.curves()
+    shown.press(name, "ArrowRight")
+    after = shown.sliders()
+    assert after[name] > before[name]
+    assert after == {**before, name: after[name]}
+    assert shown.curves() != drawn
+    shown.wait_for_address()

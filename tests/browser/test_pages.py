@@ -1,0 +1,195 @@
+"""The built pages: self-contained, whole, accessible."""
+
+import re
+from collections import Counter
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import plotly.offline
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from extensions.execution import Book, code_cells, seconds
+from watched import HTML, PAGES, PHONE, ROOT, opened
+
+from kdlib.claims import CLAIMS, OURS, VERDICTS, read_ledger
+
+NOTEBOOKS = Book(ROOT).notebooks()
+# Seconds: three times what a cell may take on two idle cores, and what the calibration takes there.
+CELL, CALIBRATION = 3 * 20, 0.07
+
+
+class Anchors(HTMLParser):
+    """What a page can be linked by, and what it links to within the site."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.targets, self.links = {""}, set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.targets.add(attributes.get("id"))
+        if tag == "a" and (href := attributes.get("href")) and not urlsplit(href).scheme:
+            self.links.add(href)
+
+
+def test_internal_links_lead_somewhere(on_disk):
+    pages = {path: Anchors(path.read_text("utf-8")) for path in HTML.rglob("*.html")}
+    broken = set()
+    for path, page in pages.items():
+        for href in page.links:
+            link = urlsplit(href)
+            target = (path.parent / unquote(link.path)).resolve() if link.path else path
+            fragment = unquote(link.fragment)
+            if not target.exists() or (target in pages and fragment not in pages[target].targets):
+                broken.add(f"{path.relative_to(HTML)}: {href}")
+    assert not broken
+
+
+def test_every_claim_has_a_verdict_or_is_open(on_disk):
+    """In the ledger each has one row; the open ones are those that no notebook prints a verdict of."""
+    html = (HTML / "book/claims.html").read_text("utf-8")
+    verdicts = {}
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.source == "claims" and cell.outputs:
+                found = read_ledger(cell.outputs[0].data["text/plain"])
+                assert found and not found.keys() & verdicts, f"{path.name} measures a claim again"
+                verdicts |= {claim: verdict for claim, (verdict, _) in found.items()}
+    rows = re.findall(r'<tr id="claim-([\d-]+)">(.*?)</tr>', html, re.DOTALL)
+    assert sorted(claim.replace("-", ".") for claim, _ in rows) == sorted(CLAIMS)
+    shown = {claim.replace("-", "."): re.search(r"<b>([a-z ]+)</b></a>", row) for claim, row in rows}
+    assert {claim: found[1] for claim, found in shown.items() if found} == verdicts
+
+    papers = {claim for claim, each in CLAIMS.items() if each["place"] != OURS}
+    counts = Counter(verdicts.get(claim, "open") for claim in papers)
+    total = re.search(r"<b>all</b></th>(.*?)</tr>", (HTML / "book/index.html").read_text("utf-8"))[1]
+    assert [int(n.replace("–", "0")) for n in re.findall(r"<td>(.*?)</td>", total)] == [
+        counts[verdict] for verdict in (*VERDICTS, "open") if verdict != "open" or counts[verdict]]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_light_and_says_elsewhere_what_it_is(on_disk, path):
+    file = HTML / f"{path}.html"
+    assert file.stat().st_size <= 1_000_000
+    page = file.read_text("utf-8")
+    assert "widget-state+json" not in page
+    card = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', page))
+    assert card["title"] and len(card["description"]) > 50
+    assert (HTML / "_static" / Path(card["image"]).name).exists()
+    assert card["site_name"] == "Distillation, Measured"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_shows_how_long_it_took_and_no_cell_takes_long(on_disk, path):
+    article = (HTML / f"book/{path.stem}.html").read_text("utf-8")
+    run = Book(ROOT).kept_run(path)
+    assert run, f"{path.stem} or something that it uses has changed since: run make book first"
+    shown = re.search(r"It takes</em>\s+(\d+) seconds", article)
+    assert path.stem == "index" if shown is None else int(shown[1]) == round(run.seconds)
+    allowed = CELL * max(1, run.calibration / CALIBRATION)
+    long = {cell.execution_count: seconds(cell) for cell in code_cells(run.notebook) if seconds(cell) > allowed}
+    assert not long, f"a cell of {path.stem} may take {allowed:.0f} s on a machine as busy as this one"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_whole_on_a_phone(browser, on_disk, path):
+    with opened(browser, on_disk, f"{path}.html", viewport=PHONE) as page:
+        assert page.locator("mjx-merror").count() == 0
+        # A formula that MathJax never saw stands in the text as it was typed.
+        prose = page.locator("article").evaluate(
+            "(n) => { n = n.cloneNode(true); n.querySelectorAll('pre, code, script, style, mjx-container')"
+            ".forEach((code) => code.remove()); return n.textContent; }"
+        )
+        assert not re.search(r"\$|\\\(|\\\[", prose)
+        assert page.locator("figure:not(:has(svg, img))").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+# Coloured code is judged once for each kind of token: on a page with much of it, all tokens would take axe a minute.
+ONE_TOKEN_OF_EACH_KIND = """() => {
+    const seen = new Set();
+    for (const token of document.querySelectorAll(":is(pre, code, .sig) span[class]:not(:has(*))")) {
+        const kind = getComputedStyle(token).color + token.parentElement.className;
+        if (seen.has(kind)) token.replaceWith(token.textContent);
+        seen.add(kind);
+    }
+}"""
+
+
+def unfold(page):
+    page.evaluate(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; });"
+        "document.querySelectorAll('.toggle-button-hidden').forEach((b) => b.click());"
+    )
+
+
+def accessibility_violations(page, **options):
+    """What axe-core finds: one line for each rule and element."""
+    # What has been unfolded, or given another colour, fades in; its contrast counts when it has.
+    page.evaluate("new Promise(requestAnimationFrame)")
+    page.evaluate("Promise.all(document.getAnimations().map((a) => a.finished)).then(() => null)")
+    # Preloading would fetch the style sheets anew, by addresses that it gets wrong.
+    found = Axe().run(page, options={"preload": False, "resultTypes": ["violations"], **options}).response["violations"]
+    return [f"{rule['id']}: {node['target']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_accessible_by_day_and_by_night(browser, served, path):
+    """With everything unfolded. Only colours change at night."""
+    with opened(browser, served, f"{path}.html", color_scheme="light") as page:
+        unfold(page)
+        page.evaluate(ONE_TOKEN_OF_EACH_KIND)
+        assert page.locator("html").get_attribute("data-theme") == "light"
+        assert accessibility_violations(page) == []
+        page.emulate_media(color_scheme="dark")
+        page.locator("html[data-theme=dark]").wait_for()
+        assert accessibility_violations(page, runOnly=["color-contrast"]) == []
+
+
+def test_page_is_accessible_in_a_chosen_theme(browser, served):
+    """Dark by the page's own switch, on a system that prefers light."""
+    chosen = [{"name": "mode", "value": "dark"}, {"name": "theme", "value": "dark"}]
+    profile = {"cookies": [], "origins": [{"origin": served.rstrip("/"), "localStorage": chosen}]}
+    with opened(browser, served, "book/06_conclusion.html", color_scheme="light", storage_state=profile) as page:
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        assert accessibility_violations(page) == []
+
+
+def test_low_contrast_in_code_is_noticed(browser, served):
+    """Guards the guard: judging one token of each kind still finds the one kind that is too pale."""
+    with opened(browser, served, "book/tutorial.html", whole=False, color_scheme="light") as page:
+        unfold(page)
+        page.add_style_tag(content="article pre .c1 { color: #bbb !important }")
+        page.evaluate(ONE_TOKEN_OF_EACH_KIND)
+        assert any("color-contrast" in line for line in accessibility_violations(page, runOnly=["color-contrast"]))
+
+
+def test_search_finds_the_threshold(browser, served):
+    with opened(browser, served, "search.html?q=threshold") as page:
+        page.locator("#search-results li a").first.wait_for()
+
+
+def test_vendored_plotly_is_the_one_python_writes_for():
+    start = (ROOT / "book/vendor/plotly/plotly-basic.min.js").read_text("utf-8")[:200]
+    assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
+
+
+def test_every_module_is_in_the_reference():
+    modules = {path.stem for path in (ROOT / "kdlib").glob("[a-z]*.py")} | {"explorers", "experiments"}
+    assert modules == set(re.findall(r"automodule:: kdlib\.(\w+)", (ROOT / "book/reference.md").read_text("utf-8")))
+
+
+def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):
+    page = (HTML / "book/appendix_s4.html").read_text("utf-8")
+    tables = re.findall(r'<table class="claims settings">.*?</table>', page, re.DOTALL)
+    for path in NOTEBOOKS:
+        [cell] = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+        table = next(table for table in tables if f'href="{path.stem}.html"' in table)
+        rows = re.findall(r"<tr><th[^>]*><code>(\w+)</code></th><td><code>(.*?)</code></td><td>(.+?)</td>", table)
+        expected = re.findall(r"^(\w+) = (.*?)  # (.*)$", cell.source, re.MULTILINE)
+        assert [(name, unescape(value), unescape(comment)) for name, value, comment in rows] == [
+            (name, value.replace('"', "'"), comment) for name, value, comment in expected]

@@ -1,0 +1,47 @@
+"""A page of the built book in a browser, watched.
+
+Every page runs in a fresh profile, and a request that leaves the site, fails or is refused, and an error in a script,
+fail the test that opened it.
+"""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+from chromium import settle
+
+ROOT = Path(__file__).parents[2]
+HTML = ROOT / "_build" / "html"
+PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8"))
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+# The theme's own complaints: it declares Thebe's settings twice on every page, and finds no stored
+# colour mode on a first visit.
+KNOWN = ("Identifier 'THEBE_JS_URL' has already been declared", "Got invalid theme mode: . Resetting to auto.")
+
+
+@contextmanager
+def opened(browser, site, path, *, whole=True, viewport=DESKTOP, **settings):
+    """A page of the site; on leaving, asserts that it gave no trouble.
+
+    A page that is not to be whole is there sooner: its formulas are not typeset, its figures drawn when they are seen.
+    """
+    troubles = []
+    with browser.new_context(viewport=viewport, **settings) as context:
+        context.set_default_timeout(60_000)
+        context.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or troubles.append(f"left: {r.url}"))
+        # "csp" is a script that was preloaded although scripts are switched off.
+        context.on("requestfailed", lambda r: r.failure == "csp" or troubles.append(f"failed: {r.url} {r.failure}"))
+        context.on("response", lambda r: r.status < 400 or troubles.append(f"{r.status}: {r.url}"))
+        context.on("weberror", lambda e: troubles.append(f"script: {e.error}"))
+        context.on("console", lambda m: m.type == "error" and troubles.append(f"console: {m.text}"))
+        if not whole:
+            context.route("**/mathjax/*.js*", lambda route: route.fulfill(content_type="text/javascript", body=""))
+        page = context.new_page()
+        page.goto(site + path)
+        if whole and settings.get("java_script_enabled", True):
+            settle(page)
+        yield page
+    assert not [trouble for trouble in troubles if not any(known in trouble for known in KNOWN)]
