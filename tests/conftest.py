@@ -13,12 +13,8 @@ settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 
 WITHOUT_BOOK = find_spec("jupyter_book") is None
-<<<<<<< HEAD
-collect_ignore = WITHOUT_BOOK * ["test_book.py", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py",
+collect_ignore = WITHOUT_BOOK * ["browser", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py",
                                   "test_still.py"]
-=======
-collect_ignore = WITHOUT_BOOK * ["browser", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py"]
->>>>>>> 83a33d9 (The tests of the pages are found in one guess; axe judges a page in one opening; what JAX has compiled is kept)
 
 
 def pytest_report_header():
