@@ -31,6 +31,7 @@ OTHER = {
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
+    "exchange_office": {"T": 2, "classes": 100},
     "running_at_scale": {"n": 250, "T": 2},
     "tutorial": {"n": 200, "T": 2},
 }
@@ -88,6 +89,12 @@ REFUSED = {
         "steps must be a whole number from 1 up, got 0.5": {"steps": 0.5},
         "model must be one of mlp, resnet, resnet20, got 'vgg'": {"model": "vgg"},
         "name must be one of digits, fashion_mnist, cifar10, got 'mnist'": {"dataset": "mnist"},
+    },
+    "exchange_office": {
+        "name must be one of torchdistill, ": {"name": "fitnets"},
+        "soft must lie in (0, 1), got 1": {"soft": 1},
+        "T must be positive and finite, got 0": {"T": 0},
+        "classes must be a whole number from 2 up, got 1": {"classes": 1},
     },
     "running_at_scale": {
         "n must be a whole number from 10 up, got 5": {"n": 5},

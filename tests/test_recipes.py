@@ -6,6 +6,7 @@ and nvidia-modelopt.
 """
 
 import os
+import re
 from dataclasses import replace
 
 import jax
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdlib.classes import beats, class_distillation_loss
+from kdlib.explorers import RecipeExplorer
 from kdlib.recipes import Mixture, mixture, recipe, recipes
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -62,6 +64,31 @@ def test_the_ends_are_one_part_alone():
     assert hard.in_recipe(t_squared=True, reduction="mean", classes=10) == (0, 1)
 
 
+@given(st.sampled_from(sorted(recipes)), weights, weights, st.floats(0.1, 100), conventions)
+def test_a_recipe_matched_to_another_has_its_student(name, soft, hard, T, convention):
+    other = mixture(soft=soft, hard=hard, T=T, **convention)
+    if name in ("ModelOpt", "torchtune"):  # the one has no weights to set, the other no temperature
+        with pytest.raises(ValueError, match="must have weights to set" if name == "ModelOpt" else "T must be 1, got"):
+            recipes[name].matched_to(replace(other, T=T + 1))
+        return
+    found = recipes[name].matched_to(other, convention["classes"])
+    assert found.soft + found.hard == pytest.approx(1)
+    assert (found.mixture().kappa, found.T) == pytest.approx((other.kappa, T), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", recipes)
+def test_what_is_spelled_keeps_four_digits_of_both_weights(name):
+    """Also of the smaller one where it is what the larger lacks to one."""
+    pattern = recipes[name].arguments
+    for hard in (0.1, 0.0123456, 1.23456e-7):
+        found = replace(recipes[name], soft=1 - hard, hard=hard).spelled()
+        for place, value in (("{soft}", 1 - hard), ("{hard}", hard)):
+            if place in pattern:
+                before = re.escape(pattern[: pattern.index(place)]).replace(r"\{", "{").replace(r"\}", "}")
+                shown = re.match(re.sub(r"{\w+}", r"[\\d.]+", before) + r"([\d.]+)", found)[1]
+                assert float(shown) == pytest.approx(value, abs=1e-4 * hard)
+
+
 def test_kappa_is_where_a_wrong_teacher_begins_to_win():
     found = recipe("PyTorch tutorial", hard=0.1).mixture()
     assert not found.corrects_all
@@ -94,6 +121,13 @@ def test_published_defaults_span_orders_of_magnitude():
     (lambda: recipe("fitnets"), "name must be one of torchdistill, .*, got 'fitnets'"),
     (lambda: recipe("torchtune", alpha=0.3), "a change must be one of soft, hard, .*, got 'alpha'"),
     (lambda: recipe("ModelOpt").mixture(), "classes must be given"),
+    (lambda: RecipeExplorer(recipe="fitnets"), "recipe must be one of torchdistill, .*, got 'fitnets'"),
+    (lambda: RecipeExplorer(soft=-1), "soft must be finite and at least 0, got -1"),
+    (lambda: RecipeExplorer(T="4"), "T must be a number, got '4': write it without quotes"),
+    (lambda: RecipeExplorer(t_squared=1), "t_squared must be True or False, got 1"),
+    (lambda: RecipeExplorer(reduction=2.0), "reduction must be one of batchmean, mean, got 2: the form has these"),
+    (lambda: RecipeExplorer(classes=1), "classes must be a whole number from 2 up, got 1"),
+    (lambda: RecipeExplorer(soft=0, hard=0).answer(), "soft and hard must not both be 0"),
 ])
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
