@@ -150,7 +150,7 @@ function build({ host, id, model, change }) {
     change("z_t", z_t.map((old, j) => (j === k ? Math.max(-LARGEST, Math.min(LARGEST, z)) : old)));
   }
 
-  /** A bar as a slider: arrow keys move its end. */
+  /** A bar as a slider. */
   function column(k, { x, top, bottom }) {
     const node = knobs.appendChild(svgNode("g", {
       role: "slider", tabindex: 0, "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100,
@@ -160,17 +160,20 @@ function build({ host, id, model, change }) {
     const knob = node.appendChild(svgNode("rect", { class: "kd-knob", x: left, width, height: 2 * TOUCH }));
     // Held by a finger it moves, and the page does not; elsewhere the page does.
     knob.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
-    node.addEventListener("keydown", (event) => {
-      const { z_t, T } = state();
-      const now = softmax(z_t, T)[k];
-      const to = { ArrowUp: now + 0.01, ArrowRight: now + 0.01, ArrowDown: now - 0.01, ArrowLeft: now - 0.01,
-        PageUp: now + 0.1, PageDown: now - 0.1, Home: 0, End: 1 }[event.key];
-      if (to === undefined) return;
-      event.preventDefault();
-      const within = Math.max(RANGE[0], Math.min(RANGE[1], to));
-      if (within > now === to > now) set(k, within); // a bar beyond the range stays there
-    });
     return { node, knob };
+  }
+
+  function press(event) {
+    const k = columns.findIndex(({ node }) => node === event.target);
+    if (k < 0) return;
+    const { z_t, T } = state();
+    const now = softmax(z_t, T)[k];
+    const to = { ArrowUp: now + 0.01, ArrowRight: now + 0.01, ArrowDown: now - 0.01, ArrowLeft: now - 0.01,
+      PageUp: now + 0.1, PageDown: now - 0.1, Home: 0, End: 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const within = Math.max(RANGE[0], Math.min(RANGE[1], to));
+    if (within > now === to > now) set(k, within); // a bar beyond the range stays there
   }
 
   const size = (svg) => Math.max(svg.getBoundingClientRect().width, 180);
@@ -263,7 +266,7 @@ function build({ host, id, model, change }) {
     if (begun) held = within(Math.round(frame.at(x)), 0, columns.length - 1);
     set(held, within((frame.bottom - y) / (frame.bottom - frame.top), ...RANGE));
   }, ({ pointerType, target }) => pointerType !== "touch" || target.classList.contains("kd-knob"));
-  return { layout, draw };
+  return { layout, draw, press };
 }
 
 export const { mount, render } = explorer({ kind: "classes", prefix: "k.", controls: CONTROLS, build });

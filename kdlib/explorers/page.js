@@ -181,8 +181,8 @@ const SLIDER = {
 /**
  * An explorer from its parts: the controls, of which those with a label have sliders, and those that `show` their
  * value bring their own; their keys' prefix in the address; and `build`, which fills the host and returns `layout`,
- * called when the host's size has changed, and `draw`, called when the state has. A control may hold nothing, null,
- * and be set to that when another one that `clears` it changes.
+ * called when the host's size has changed, `draw`, called when the state has, and perhaps `press`, which is told of
+ * keys. A control may hold nothing, null, and be set to that when another one that `clears` it changes.
  */
 function explorer({ kind, prefix, controls, build }) {
   function mount(host, model) {
@@ -194,7 +194,7 @@ function explorer({ kind, prefix, controls, build }) {
       model.set(name, value);
       model.save_changes();
     };
-    const { layout, draw } = build({ host, id, model, change });
+    const { layout, draw, press } = build({ host, id, model, change });
     const dials = controls.filter(({ label, show }) => label || show).map((control) => ({ ...SLIDER, ...control }));
     const inputs = dials.map(({ name }) => host.querySelector(`[name=${name}]`));
     const refresh = () => {
@@ -214,8 +214,11 @@ function explorer({ kind, prefix, controls, build }) {
     const observer = new ResizeObserver(() => { layout(); draw(); });
     observer.observe(host);
     // JupyterLab binds the arrow keys before a slider sees them, unless they stop at the window; Ctrl-S is for it.
-    const keep = (event) =>
-      host.contains(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey && event.stopPropagation();
+    const keep = (event) => {
+      if (!host.contains(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.stopPropagation();
+      press?.(event);
+    };
     addEventListener("keydown", keep, true);
     return () => {
       observer.disconnect();

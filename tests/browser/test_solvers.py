@@ -9,8 +9,9 @@ from expected import in_python, risk_in_python
 from scipy.ndimage import zoom
 from tolerances import BROWSER, ROUNDING
 
-from kdlib import effective_logit
+from kdlib import beats, class_effective_logit, effective_logit
 from kdlib.explorers import (
+    ClassesExplorer,
     CorrectionExplorer,
     EffectiveLogitExplorer,
     InefficiencyExplorer,
@@ -198,6 +199,103 @@ def test_error_on_the_map_is_a_share_of_its_area():
         assert abs(wrong_share(teacher, task["truth"]) - counted) <= 1e-3
 
 
+def class_rows():
+    """Samples of 2 to 100 classes, logits as large as 900, at soft ratios and temperatures near all ends."""
+    rng = np.random.default_rng(0)
+    ends = [1e-300, 1e-6, 0.05, 0.5, 0.9, 1 - 1e-6, 1 - 1e-9, 1], [0.05, 0.5, 0.999, 1, 1.001, 2, 5, 20, 1e3]
+    for K, size in product([2, 3, 5, 10, 100], [0, 1e-3, 1, 8, 40, 900]):
+        for rho, T in product(*ends):
+            alone = rng.integers(K) == np.arange(K)
+            for z_t in (rng.uniform(-size, size, K), rng.choice([-size, size], K), size * (2 * alone - 1)):
+                yield z_t.tolist(), int(rng.integers(K)), rho, T
+
+
+def by_classes(rows):
+    """Stacked for the library: places among the rows, and arguments, for each number of classes."""
+    counts = np.array([len(row[0]) for row in rows])
+    for K in np.unique(counts):
+        chosen = np.flatnonzero(counts == K)
+        z_t, y, rho, T = zip(*(rows[i] for i in chosen), strict=True)
+        yield chosen, np.array(z_t), np.array(y), {"rho": np.array(rho), "T": np.array(T)}
+
+
+def test_classes_in_browser_and_library_agree(evaluate):
+    rows = list(class_rows())
+    found, beaten = evaluate(
+        ClassesExplorer,
+        """({classEffectiveLogit, pairwise}, rows) => [
+            rows.map((row) => classEffectiveLogit(...row)), rows.map((row) => pairwise(...row).beaten)]""",
+        rows,
+    )
+    for chosen, z_t, y, settings in by_classes(rows):
+        z = np.asarray(class_effective_logit(z_t, y, **settings))
+        assert (np.abs([found[i] for i in chosen] - z) <= BROWSER * np.maximum(1, np.abs(z))).all()
+        assert np.array_equal([beaten[i] for i in chosen], beats(z_t, y, **settings))
+
+
+def test_classes_of_hard_labels_alone_are_infinite_in_the_browser_too(evaluate):
+    found = evaluate(ClassesExplorer, "({classEffectiveLogit: z}) => z([3, 1, 2], 1, 0, 5).map(String)", None)
+    assert found == ["-Infinity", "Infinity", "-Infinity"]
+
+
+def test_classes_in_browser_refuse_what_the_library_refuses(evaluate):
+    nan, inf = float("nan"), float("inf")
+    bad = [([0, nan], 0, 0.5, 1), ([0, inf], 0, 0.5, 1), ([0], 0, 0.5, 1), ([0, 1], 2, 0.5, 1), ([0, 1], 0.5, 0.5, 1),
+           ([0, 1], -1, 0.5, 1), ([0, 1], 0, -0.1, 1), ([0, 1], 0, 1.5, 1), ([0, 1], 0, nan, 1), ([0, 1], 0, 0.5, 0),
+           ([0, 1], 0, 0.5, 1e-4), ([0, 1], 0, 0.5, 1e7)]
+    errors = evaluate(
+        ClassesExplorer,
+        """({classEffectiveLogit}, rows) => rows.map((row) => {
+            try { return classEffectiveLogit(...row); } catch (error) { return error.name; }
+        })""",
+        bad,
+    )
+    assert errors == ["RangeError"] * len(bad)
+
+
+def test_classes_tell_a_live_notebook_what_moves(evaluate):
+    """anywidget's model in a page: what is set is saved, and what Python sets is drawn."""
+    explorer = ClassesExplorer()
+    sent, note = evaluate(
+        ClassesExplorer,
+        """({render}, state) => {
+            const sent = [], listeners = {};
+            const model = {
+                get: (name) => state[name],
+                set: (name, value) => {
+                    state[name] = value;
+                    sent.push([name, value]);
+                    listeners[`change:${name}`].forEach((call) => call());
+                },
+                save_changes: () => sent.push(["saved"]),
+                on: (event, call) => (listeners[event] ??= []).push(call),
+                off: () => {},
+            };
+            const el = document.body.appendChild(document.createElement("div"));
+            render({model, el});
+            const classes = el.querySelector("input[name=K]");
+            classes.value = 4;
+            classes.dispatchEvent(new Event("input"));
+            [state.rho, state.y_g] = [0.5, 2];
+            listeners["change:rho"].forEach((call) => call());
+            return [sent, el.querySelector(".kd-note").textContent];
+        }""",
+        {**explorer.trait_values(page=True), "z_t": list(explorer.z_t), "y_g": 6},
+    )
+    assert sent == [["y_g", 3], ["saved"], ["z_t", [0, 5, 1.6, 0.4]], ["saved"]]
+    assert "κ = 5.00" in note
+    explorer.set_state({"y_g": 1, "z_t": [0, 3, 1.5]})  # what arrives in Python
+    assert explorer.z_t == (0.0, 3.0, 1.5)
+    with pytest.raises(ValueError, match=re.escape("y_g must be a whole number from 0 to 2, got 3: ")):
+        explorer.y_g = 3
+    with pytest.raises(ValueError, match=re.escape("z_t must lie between -500 and 500, got 1000: ")):
+        explorer.z_t = [1000, 0, 0]
+    with pytest.raises(ValueError, match=re.escape("y_g must be a whole number from 0 to 1, got 2: ")):
+        explorer.y_g = 2
+        explorer.z_t = [1, 2]
+    assert (explorer.z_t, explorer.y_g) == ((0.0, 3.0, 1.5), 2)
+
+
 STOPS = "epoch must be one of 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, got "
 LINE = [({"n": 500}, "n must be a whole number from 1 to 200, got 500: "),
         ({"n": 2.5}, "n must be a whole number from 1 to 200, got 2.5: "), ({"epoch": 100}, f"{STOPS}100: "),
@@ -213,12 +311,22 @@ PLANE = [({"n": 100}, "n must be one of 8, 12, 16, 24, 32, 48, 64, 96, 128, 192,
          ({"epoch": 100}, f"{STOPS}100: "), ({"epoch": "late"}, f"{STOPS}'late': "),
          ({"rho": -1}, "rho must lie in [0, 1], got -1: "),
          ({"T": 0}, "T must be positive and finite, got 0: ")]
+CLASS_BARS = [({"z_t": [1]}, "z_t must hold 2 to 10 logits, got [1]: "),
+              ({"z_t": 5}, "z_t must hold 2 to 10 logits, got 5: "),
+              ({"z_t": [0] * 11}, "z_t must hold 2 to 10 logits, got [0, 0, 0, 0, 0, 0, ...]: "),
+              ({"z_t": [0, float("nan")]}, "z_t must lie between -500 and 500, got nan: "),
+              ({"z_t": "high"}, "z_t must be numeric, got 'high': "),
+              ({"z_t": [1, 2], "y_g": 2}, "y_g must be a whole number from 0 to 1, got 2: "),
+              ({"y_g": 0.5}, "y_g must be a whole number from 0 to 9, got 0.5: "),
+              ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 0}, "T must be positive and finite, got 0: "),
+              ({"T": 1e7}, "T must lie between 1e-3 and 1e6, got 1e+07: ")]
 
 
 @pytest.mark.parametrize("explorer_class, bad, message", [
     *((explorer_class, *case) for explorer_class in (StudentExplorer, RiskExplorer) for case in LINE),
     (StudentExplorer, {"draw": 0}, "draw must be a whole number from 1 to 6, got 0: "),
     *((InefficiencyExplorer, *case) for case in GRADED), *((CorrectionExplorer, *case) for case in PLANE),
+    *((ClassesExplorer, *case) for case in CLASS_BARS),
 ])
 def test_explorer_refuses_bad_settings(explorer_class, bad, message):
     with pytest.raises(ValueError, match=re.escape(message)):
