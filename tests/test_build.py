@@ -30,7 +30,7 @@ sphinx:
     settings: book/extensions
     fresh_pages: book/extensions
   config:
-    suppress_warnings: [mystnb.unknown_mime_type]
+    suppress_warnings: [mystnb.unknown_mime_type, mystnb.mime_priority]
 """
 CONTENTS = """
 format: jb-book
@@ -79,6 +79,7 @@ DOUBLE = [
     "claims = Ledger('02_problem_setup')\nclaims.measure('2.2', double(m))",
     ("glue('double', double(m), display=False)\nglue('figure', double(m), display=False)", "remove-output"),
     "```{glue:figure} figure\n:name: a-figure\nDouble is {glue:text}`double:.1f`.\n```\nSee {numref}`a-figure`.",
+    "## Claims checked",
     "claims['2.2']",
 ]
 TINY = '''"""Two functions."""
@@ -203,6 +204,30 @@ def test_a_book_shows_what_its_notebooks_computed(tiny):
     assert re.search(r"Half is 1\.5\. It takes \d+ seconds", tiny.text("01_half"))
     assert "n3how manyours" in tiny.text("settings")
     assert "Setting.d2dimension of the inputs" in tiny.text("settings")
+
+
+def test_every_builder_links_to_its_own_pages(tiny):
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--builder", "dirhtml", "-q"]
+    built = subprocess.run(command, cwd=tiny.root, env=os.environ | {"PYTHONPATH": str(tiny.root)},
+                           capture_output=True, encoding="utf-8")  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    site = tiny.root / "_build/dirhtml"
+    assert not dead_links(site) and not dead_links(tiny.root / "_build/html")
+    settings = (site / "book/settings/index.html").read_text("utf-8")
+    assert '<a href="../01_half/">The half</a>' in settings
+
+
+def dead_links(site):
+    """Links between pages that lead to none of them, or to no place in it."""
+    pages = {path.resolve(): path.read_text("utf-8") for path in site.rglob("*.html")}
+    dead = set()
+    for page, html in pages.items():
+        for path, place in re.findall(r'<a\b[^>]*\shref="(?!\w+:)([^"#]*)#?([^"]*)"', html):
+            target = (page.parent / path).resolve() if path else page
+            target = target / "index.html" if target.is_dir() else target
+            if not target.exists() or (place and f'id="{place}"' not in pages.get(target, "")):
+                dead.add(f"{page.relative_to(site)}: {path}#{place}")
+    return dead
 
 
 def test_what_no_page_uses_runs_and_draws_nothing(tiny):

@@ -18,6 +18,7 @@ import nbformat
 from docutils import nodes
 from execution import python
 from notebooks import notebooks
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 LIBRARY = Path(__file__).parents[2] / "kdlib"
@@ -37,13 +38,25 @@ class Settings(SphinxDirective):
     def table(self, path):
         cells = nbformat.read(path, as_version=4).cells
         title = escape(cells[0].source.partition("\n")[0].lstrip("# ")) if cells else path.stem
-        return table(f'<a href="{path.stem}.html">{title}</a>', self.names, self.rows(cells))
+        return table(f'<a href="page:{self.env.path2doc(path)}">{title}</a>', self.names, self.rows(cells))
 
     def rows(self, cells):
         for cell in cells:
             if "parameters" in cell.metadata.get("tags", []):
                 for name, value, comment in assignments(cell.source):
                     yield name, code(value), escape(comment), "paper" if is_the_papers(comment) else "ours"
+
+
+class FillInAddresses(SphinxPostTransform):
+    """Only a builder knows where its pages are."""
+
+    default_priority = 5
+
+    def run(self):
+        address = lambda match: f'href="{self.app.builder.get_relative_uri(self.env.docname, match[1])}"'
+        for html in list(self.document.findall(nodes.raw)):
+            if "page:" in html.astext():
+                html.replace_self(nodes.raw("", re.sub('href="page:(.*?)"', address, html.astext()), format="html"))
 
 
 def table(caption, names, rows):
@@ -177,5 +190,6 @@ def setup(app):
     app.add_directive("constants", Constants)
     app.add_directive("experiments", Experiments)
     app.add_directive("stored-runs", StoredRuns)
+    app.add_post_transform(FillInAddresses)
     app.connect("env-get-outdated", read_again)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
