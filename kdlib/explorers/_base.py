@@ -20,12 +20,6 @@ def module(*pieces):
     return "\n".join((_HERE / f"{piece}.js").read_text("utf-8") for piece in pieces)
 
 
-def polyline(x, y, style):
-    """A curve in a still SVG."""
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    return f'<polyline fill="none" {style} points="{points}"/>'
-
-
 class Embedded(anywidget.AnyWidget):
     """A figure or a form that computes where it is shown.
 

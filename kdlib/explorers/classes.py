@@ -6,7 +6,8 @@ from jax.nn import softmax
 
 from kdlib._checks import numeric, require, shown, temperature, whole
 from kdlib.classes import beats, class_effective_logit
-from kdlib.explorers._base import Explorer, module, polyline
+from kdlib.explorers._base import Explorer, module
+from kdlib.explorers._still import BLUE, GREEN, ORANGE, axes, polyline, still, words
 
 MOST, LARGEST = 10, 500  # classes, and the size of a logit
 
@@ -76,21 +77,20 @@ class ClassesExplorer(Explorer):
             return f'<rect x="{40 + width * (k + start):.1f}" y="{up(p):.1f}" width="{0.38 * width:.1f}" ' \
                    f'height="{280 * p:.1f}" {style}/>'
 
-        styles = np.where(beaten, 'fill="currentColor" opacity=".4"', 'fill="#cf6a1d"')
-        styles[y] = 'fill="#2b8cc4"'
-        drawn = "".join(bar(k, q[k], 0.1, styles[k]) + bar(k, s[k], 0.52, 'fill="#2f9a72"')
-                        + f'<text x="{40 + width * (k + 0.5):.1f}" y="328" text-anchor="middle" fill="currentColor">{k}'
-                        '</text>' for k in range(len(q)))
-        line = polyline([40, 580], [up(q[y] + kappa)] * 2, 'stroke="#cf6a1d" stroke-width="2" stroke-dasharray="8 4"')
+        styles = np.where(beaten, 'fill="currentColor" opacity=".4"', f'fill="{ORANGE}"')
+        styles[y] = f'fill="{BLUE}"'
+        drawn = [bar(k, q[k], 0.1, styles[k]) + bar(k, s[k], 0.52, f'fill="{GREEN}"')
+                 + words(round(40 + width * (k + 0.5), 1), 328, k, "middle") for k in range(len(q))]
+        line = polyline([40, 580], [up(q[y] + kappa)] * 2, ORANGE, 2, "8 4")
         ahead = ", ".join(map(str, np.flatnonzero(~beaten))) or "none"
-        return (
-            '<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Probabilities of the classes at '
-            f'temperature {T:g}, teacher’s and student’s, for the label {y} at rho = {rho:g}. Classes that the label '
-            f'does not beat: {ahead}.">'
-            '<path d="M40 310H580" stroke="currentColor" opacity=".5"/>' + drawn
-            + (line if q[y] + kappa <= 1 else "")
-            + f'<text x="40" y="350" fill="currentColor">ρ = {rho:g}, T = {T:g}</text>'
-            '<text x="580" y="350" text-anchor="end" fill="currentColor">class</text></svg>'
+        return still(
+            f"Probabilities of the classes at temperature {T:g}, teacher’s and student’s, for the label {y} at "
+            f"rho = {rho:g}. Classes that the label does not beat: {ahead}.",
+            axes("M40 310H580"),
+            drawn,
+            line if q[y] + kappa <= 1 else "",
+            words(40, 350, f"ρ = {rho:g}, T = {T:g}"),
+            words(580, 350, "class", "end"),
         )
 
 

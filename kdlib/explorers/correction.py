@@ -8,7 +8,8 @@ import traitlets
 
 from kdlib._checks import choice
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import Explorer, module, polyline
+from kdlib.explorers._base import Explorer, module
+from kdlib.explorers._still import GREEN, axes, dot, dotted, followed, still, words
 from kdlib.explorers._task import EPOCHS, NETWORK
 from kdlib.hard_labels import hard_label_projection
 from kdlib.students import NestedStudents
@@ -117,19 +118,19 @@ class CorrectionExplorer(Explorer):
             points = crossings(z.reshape(SIDE, SIDE))
             return "".join(f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="{r}"/>' for x, y in points)
 
-        return (
-            '<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Left, class boundaries in the plane: '
-            f'the truth’s (wide), that of a teacher stopped after {self.epoch} epochs (fine) and that of its student '
-            f'of {self.n} samples (green), at rho = {self.rho:g} and T = {self.T:g}. Right, the student’s error '
-            f'against rho: {100 * errors[0]:.1f} % at this one; dotted, the teacher’s, {100 * wrong:.1f} %.">'
-            '<path d="M20 20H320V320H20ZM370 20V300H580" fill="none" stroke="currentColor" opacity=".5"/>'
-            f'<g fill="currentColor" opacity=".35">{dots(truth, 5)}</g><g fill="#2f9a72">{dots(z[0], 2.5)}</g>'
-            f'<g fill="currentColor">{dots(teacher, 1.2)}</g>'
-            + polyline(along(ratios), above(errors[1:]), 'stroke="#2f9a72" stroke-width="2.5"')
-            + polyline(along(ratios[[0, -1]]), above(np.full(2, wrong)), 'stroke="currentColor" stroke-dasharray="2 4"')
-            + f'<circle cx="{along(self.rho):.1f}" cy="{above(errors[0]):.1f}" r="4.5" fill="#2f9a72"/>'
-            + f'<text x="20" y="345" fill="currentColor">ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}</text>'
-            '<text x="580" y="320" text-anchor="end" fill="currentColor">error against ρ from 0 to 1</text></svg>'
+        return still(
+            "Left, class boundaries in the plane: the truth’s (wide), that of a teacher stopped after "
+            f"{self.epoch} epochs (fine) and that of its student of {self.n} samples (green), at rho = {self.rho:g} "
+            f"and T = {self.T:g}. Right, the student’s error against rho: {100 * errors[0]:.1f} % at this one; dotted, "
+            f"the teacher’s, {100 * wrong:.1f} %.",
+            axes("M20 20H320V320H20ZM370 20V300H580", 'fill="none" '),
+            f'<g fill="currentColor" opacity=".35">{dots(truth, 5)}</g><g fill="{GREEN}">{dots(z[0], 2.5)}</g>',
+            f'<g fill="currentColor">{dots(teacher, 1.2)}</g>',
+            followed(along(ratios), above(errors[1:])),
+            dotted(along(ratios[[0, -1]]), above(np.full(2, wrong))),
+            dot(along(self.rho), above(errors[0]), GREEN, 4.5),
+            words(20, 345, f"ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}"),
+            words(580, 320, "error against ρ from 0 to 1", "end"),
         )
 
 

@@ -5,7 +5,8 @@ import traitlets
 
 from kdlib._checks import real
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import Explorer, module, polyline
+from kdlib.explorers._base import Explorer, module
+from kdlib.explorers._still import BLUE, ORANGE, axes, polyline, still, words
 
 
 class EffectiveLogitExplorer(Explorer):
@@ -36,17 +37,16 @@ class EffectiveLogitExplorer(Explorer):
         """The curves as a still SVG, for pages without scripts."""
         z_t = np.linspace(0, 10, 81)
 
-        def curve(y_g, style):
+        def curve(y_g, **style):
             z = np.clip(effective_logit(z_t, y_g, rho=self.rho, T=self.T), -12, 12)
-            return "".join(polyline(300 + 28 * s * z_t, 180 - 14 * s * z, style) for s in (1, -1))
+            return [polyline(300 + 28 * s * z_t, 180 - 14 * s * z, **style) for s in (1, -1)]
 
-        return (
-            f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Effective student logit against the '
-            f'teacher’s logit from -10 to 10, at rho = {self.rho:g} and T = {self.T:g}. '
-            'Solid: right teacher; dashed: wrong teacher.">'
-            '<path d="M20 180H580M300 12V348" stroke="currentColor" opacity=".5"/>'
-            + curve(1, 'stroke="#2b8cc4" stroke-width="2.5"')
-            + curve(0, 'stroke="#cf6a1d" stroke-width="2.5" stroke-dasharray="8 4"')
-            + f'<text x="30" y="30" fill="currentColor">ρ = {self.rho:g}, T = {self.T:g}</text>'
-            '<text x="570" y="200" text-anchor="end" fill="currentColor">teacher’s logit</text></svg>'
+        return still(
+            f"Effective student logit against the teacher’s logit from -10 to 10, at rho = {self.rho:g} and "
+            f"T = {self.T:g}. Solid: right teacher; dashed: wrong teacher.",
+            axes("M20 180H580M300 12V348"),
+            curve(1, color=BLUE, width=2.5),
+            curve(0, color=ORANGE, width=2.5, dash="8 4"),
+            words(30, 30, f"ρ = {self.rho:g}, T = {self.T:g}"),
+            words(570, 200, "teacher’s logit", "end"),
         )

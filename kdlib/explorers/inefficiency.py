@@ -1,6 +1,6 @@
 """The inefficiency explorer: 1-D tasks of graded difficulty, and how fast the student's weights still grow."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -9,7 +9,8 @@ from scipy.special import ndtri
 
 from kdlib._checks import choice, whole
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import Explorer, module, polyline
+from kdlib.explorers._base import Explorer, module
+from kdlib.explorers._still import axes, dotted, followed, mark, scaled, still, words
 from kdlib.inefficiency import data_inefficiency
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
@@ -132,27 +133,21 @@ class InefficiencyExplorer(Explorer):
         grid, teacher, z, student, found = self.solve()
         x, flipped = np.array(self.task["samples"][0]), _flipped(0, self.p_flip)
         reach = 1.05 * max(abs(student).max(), abs(z).max(), 0 if self.rho == 0 else abs(teacher).max())
-        across, up = lambda x: 190 + 58 * x, lambda z: 170 - 140 * np.clip(z / reach, -1, 1)
+        across, up = lambda x: 190 + 58 * x, lambda z: scaled(z, reach, middle=170, height=140)
         along = lambda n: 400 + 190 * np.log(n / 2) / np.log(50)
         above = lambda v: 300 - 160 * np.clip(v, -0.1, 1.7)
-        mark = lambda a, b, flip: (
-            f'<path d="M{a - 4:.1f} {b - 4:.1f}l8 8m0-8l-8 8" stroke="#cf6a1d" stroke-width="2"/>' if flip
-            else f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="#2b8cc4"/>'
-        )
-        drawn = [polyline(across(grid), up(student), 'stroke="#2f9a72" stroke-width="2.5"')]
+        drawn = [followed(across(grid), up(student))]
         if self.rho > 0:
-            drawn.append(polyline(across(grid), up(teacher), 'stroke="currentColor" stroke-dasharray="2 4"'))
-        drawn.extend(map(mark, across(x[: self.n]), up(z[: self.n]), flipped))
-        drawn.append(polyline(along(SIZES), above(found.values), 'stroke="#2f9a72" stroke-width="2.5"'))
-        at = found.values[self.n - SIZES[0]]
-        return (
-            f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Left, logits against x from -3 to 3: '
-            f'a teacher of {self.q} modes (dotted), targets (dots, crosses where the sign is flipped) and the student '
-            f'of {self.n} samples (solid), at rho = {self.rho:g}. Right, data inefficiency from 2 to '
-            f'{SIZES[-1]} samples: {at:.2f} at {self.n}.">'
-            '<path d="M16 170H364M400 300H590" stroke="currentColor" opacity=".5"/>'
-            '<path d="M400 220H590M400 140H590" stroke="currentColor" stroke-dasharray="2 4" opacity=".6"/>'
-            + "".join(drawn)
-            + f'<text x="20" y="345" fill="currentColor">q = {self.q}, ρ = {self.rho:g}, n = {self.n}</text>'
-            '<text x="400" y="345" fill="currentColor">I(n); dotted: ½ and 1</text></svg>'
+            drawn.append(dotted(across(grid), up(teacher)))
+        drawn.extend(map(partial(mark, radius=3), across(x[: self.n]), up(z[: self.n]), ~flipped))
+        return still(
+            f"Left, logits against x from -3 to 3: a teacher of {self.q} modes (dotted), targets (dots, crosses where "
+            f"the sign is flipped) and the student of {self.n} samples (solid), at rho = {self.rho:g}. Right, data "
+            f"inefficiency from 2 to {SIZES[-1]} samples: {found.values[self.n - SIZES[0]]:.2f} at {self.n}.",
+            axes("M16 170H364M400 300H590"),
+            '<path d="M400 220H590M400 140H590" stroke="currentColor" stroke-dasharray="2 4" opacity=".6"/>',
+            drawn,
+            followed(along(SIZES), above(found.values)),
+            words(20, 345, f"q = {self.q}, ρ = {self.rho:g}, n = {self.n}"),
+            words(400, 345, "I(n); dotted: ½ and 1"),
         )

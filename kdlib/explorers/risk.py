@@ -3,7 +3,8 @@
 import numpy as np
 
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import module, polyline
+from kdlib.explorers._base import module
+from kdlib.explorers._still import GREEN, axes, dotted, followed, polyline, scaled, still, words
 from kdlib.explorers._task import NETWORK, TaskExplorer
 from kdlib.risk import weight_gaps
 from kdlib.students import NestedStudents
@@ -51,14 +52,13 @@ class RiskExplorer(TaskExplorer):
                 oracle, norm = self._teacher(grid), self.task["weight_norms"][self.task["epochs"].index(self.epoch)]
             error = weight_gaps(students, z, norm=norm)[self.n - 1] * students.distance(grid, [self.n])[0]
             reach = 1.2 * abs(oracle).max()
-            curve = lambda z, style: polyline(300 + 93 * grid[:, 0], 180 - 150 * np.clip(z / reach, -1, 1), style)
-            drawn = [curve(oracle, 'stroke="currentColor" stroke-dasharray="2 4"'),
-                     curve(student, 'stroke="#2f9a72" stroke-width="2.5"'),
-                     *(curve(student + s * error, 'stroke="#2f9a72"') for s in (1, -1))]
-        return (
-            f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Logits against x from -3 to 3: the '
-            f'oracle (dotted) and a student of {self.n} samples (thick), with a band around it (thin) that the oracle '
-            f'cannot leave, at rho = {self.rho:g} and T = {self.T:g}.">'
-            '<path d="M20 180H580" stroke="currentColor" opacity=".5"/>' + "".join(drawn)
-            + f'<text x="30" y="345" fill="currentColor">ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}</text></svg>'
+            at = lambda z: (300 + 93 * grid[:, 0], scaled(z, reach))
+            drawn = [dotted(*at(oracle)), followed(*at(student)),
+                     *(polyline(*at(student + s * error), GREEN) for s in (1, -1))]
+        return still(
+            f"Logits against x from -3 to 3: the oracle (dotted) and a student of {self.n} samples (thick), with a "
+            f"band around it (thin) that the oracle cannot leave, at rho = {self.rho:g} and T = {self.T:g}.",
+            axes("M20 180H580"),
+            drawn,
+            words(30, 345, f"ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}"),
         )

@@ -5,7 +5,8 @@ import traitlets
 
 from kdlib._checks import whole
 from kdlib.distillation import effective_logit
-from kdlib.explorers._base import module, polyline
+from kdlib.explorers._base import module
+from kdlib.explorers._still import axes, dotted, followed, mark, scaled, still, words
 from kdlib.explorers._task import DRAWS, NETWORK, TaskExplorer, labels
 from kdlib.students import NestedStudents
 
@@ -54,27 +55,21 @@ class StudentExplorer(TaskExplorer):
 
         reach = max(12, abs(teacher).max(), *abs(z[np.isfinite(z)]))
         across = lambda x: 300 + 93 * x
-        up = lambda z: 180 - 150 * np.clip(z / reach, -1, 1)
-        curve = lambda z, style: polyline(across(grid[:, 0]), up(z), style)
-
-        def mark(a, b, right):
-            if right:
-                return f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="#2b8cc4"/>'
-            return f'<path d="M{a - 4:.1f} {b - 4:.1f}l8 8m0-8l-8 8" stroke="#cf6a1d" stroke-width="2"/>'
-
-        drawn = [curve(teacher, 'stroke="currentColor" stroke-dasharray="2 4"')]
+        up = lambda z: scaled(z, reach)
+        drawn = [dotted(across(grid[:, 0]), up(teacher))]
         if self.rho > 0:
             student = NestedStudents(x, NETWORK.ntk).predict(grid, z, [self.n])[0]
-            drawn.append(curve(student, 'stroke="#2f9a72" stroke-width="2.5"'))
+            drawn.append(followed(across(grid[:, 0]), up(student)))
             drawn.extend(map(mark, across(x[:, 0]), up(z), (z_t > 0) == y_g))
         ends = [*task["boundaries"], 3]
         truth = "".join(f"M{across(a):.1f} 16H{across(b):.1f}" for a, b in zip(ends[::2], ends[1::2], strict=True))
-        return (
-            f'<svg class="kd-still" viewBox="0 0 600 360" role="img" aria-label="Logits against x from -3 to 3: a '
-            f'student of {self.n} samples (solid) and its teacher, stopped after {self.epoch} epochs (dotted), '
-            f'at rho = {self.rho:g} and T = {self.T:g}. Targets: dots, or crosses where the teacher is wrong.">'
-            f'<path d="{truth}" stroke="currentColor" stroke-width="6"/>'
-            '<path d="M20 180H580" stroke="currentColor" opacity=".5"/>' + "".join(drawn)
-            + f'<text x="30" y="345" fill="currentColor">ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}</text>'
-            '<text x="570" y="345" text-anchor="end" fill="currentColor">bar on top: class 1</text></svg>'
+        return still(
+            f"Logits against x from -3 to 3: a student of {self.n} samples (solid) and its teacher, stopped after "
+            f"{self.epoch} epochs (dotted), at rho = {self.rho:g} and T = {self.T:g}. Targets: dots, or crosses where "
+            "the teacher is wrong.",
+            f'<path d="{truth}" stroke="currentColor" stroke-width="6"/>',
+            axes("M20 180H580"),
+            drawn,
+            words(30, 345, f"ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}"),
+            words(570, 345, "bar on top: class 1", "end"),
         )
