@@ -14,7 +14,7 @@ settings.load_profile("untimed")
 
 WITHOUT_BOOK = find_spec("jupyter_book") is None
 collect_ignore = WITHOUT_BOOK * ["browser", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py",
-                                  "test_still.py"]
+                                  "test_settings.py", "test_still.py"]
 
 
 def pytest_report_header():
