@@ -21,6 +21,7 @@ QUICK = {
     "03_transfer_risk": {"seeds": 2, "N": 500},
     "04_data_inefficiency": {"runs": 3, "more_runs": 3, "n_max": 300},
     "05_imperfect_teacher": {"seeds": 3},
+    "07_many_classes": {"seeds": 3},
     "appendix_s2": {"n": 60, "seeds": 3, "steps": 60},
 }
 OTHER = {
@@ -29,6 +30,7 @@ OTHER = {
     "03_transfer_risk": {"d": 3},
     "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
+    "07_many_classes": {"rho": 0.5, "n": 100, "seed": 1},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
     "exchange_office": {"T": 2, "classes": 100},
@@ -76,6 +78,13 @@ REFUSED = {
         "n must be a whole number from 64 to 1024, got 2000": {"n": 2000},
         "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
         "depth must be a whole number from 1 up, got 0": {"depth": 0},
+    },
+    "07_many_classes": {
+        "rho must lie in (0, 1), got 1": {"rho": 1},
+        "T must be positive and finite, got 0": {"T": 0},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
+        "n must be one of 25, 50, 100, 200, 400, 800, got 10": {"n": 10},
+        "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
     },
     "appendix_s1": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
