@@ -34,8 +34,8 @@ OTHER = {
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
     "exchange_office": {"T": 2, "classes": 100},
-    "running_at_scale": {"n": 250, "T": 2},
-    "tutorial": {"n": 200, "T": 2},
+    "running_at_scale": {"n": 2.5e2, "T": 2},
+    "tutorial": {"n": 2e2, "T": 2},
 }
 REFUSED = {
     "index": {
@@ -90,6 +90,7 @@ REFUSED = {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
         "at rho = 0 no finite target exists": {"rho": 0},
+        "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
     },
     "appendix_s2": {
         "T must be positive and finite, got 0": {"T": 0},
@@ -108,10 +109,13 @@ REFUSED = {
     "running_at_scale": {
         "n must be a whole number from 10 up, got 5": {"n": 5},
         "chunks must be a whole number from 1 up, got 0": {"chunks": 0},
+        "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
     },
     "tutorial": {
-        "n must lie in 50..1000, got 20": {"n": 20},
+        "n must be a whole number from 50 to 1000, got 20": {"n": 20},
+        "n must be a whole number from 50 to 1000, got '200': write it without quotes": {"n": "200"},
+        "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
         "T must be positive and finite, got 0": {"T": 0},
         "depth must be a whole number from 1 up, got 0": {"depth": 0},
     },
