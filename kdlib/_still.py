@@ -37,7 +37,8 @@ def drawing(figure):
             raise TypeError(f"a still picture needs scatter traces, got {trace.type}: teach kdlib/_still.py to draw it")
     layout, usual = figure.layout, figure.layout.template.layout
     colors = usual.colorway or [GREY]
-    styled = [(trace, _color(trace) or colors[i % len(colors)]) for i, trace in enumerate(figure.data)]
+    styled = [(trace, _color(trace) or colors[i % len(colors)]) for i, trace in enumerate(figure.data)
+              if trace.visible is not False]
     height = layout.height or usual.height or 430
     margin = lambda side: layout.margin[side] or usual.margin[side] or 40
 

@@ -215,7 +215,8 @@ def mark_evidence(app, doctree):
     for cell in doctree.findall(nodes.container):
         if "cell" not in cell["classes"]:
             continue
-        for claim in measured_in("\n".join(block.astext() for block in cell.findall(nodes.literal_block))):
+        blocks = (block for block in cell.findall(nodes.literal_block) if "cell_input" in block.parent["classes"])
+        for claim in measured_in("\n".join(block.astext() for block in blocks)):
             if claim not in seen:
                 seen.append(claim)
                 cell["ids"].append(evidence(claim))
