@@ -6,8 +6,9 @@ Every tick solves Eq. 3 afresh and redraws. Next to it, what a reader would othe
 redrawing the same two curves, of 161 points each and computed beforehand, which favours the peer.
 The student's ticks solve for 200 samples and all sizes; a draw that is seen for the first time costs
 the kernel and its factorisation too. The inefficiency's solve for 16 runs of 128 samples, the correction's for 256
-samples at 17 soft ratios, on a map of 37 x 37 points.
-Promise: a tick takes at most 4 ms, and of the other explorers' sliders at most 16 ms, the time of one frame.
+samples at 17 soft ratios, on a map of 37 x 37 points. That of ten classes solves for one sample and draws 60 bars.
+Promise: a tick takes at most 4 ms of the effective logit's sliders and of the ten classes', and of the other explorers'
+at most 16 ms, the time of one frame.
 """
 
 import sys
@@ -25,6 +26,7 @@ from chromium import launched  # noqa: E402
 PAGES = ROOT / "_build/html/book"
 PAGE = PAGES / "02_problem_setup.html"
 INEFFICIENCY, CORRECTION = PAGES / "04_data_inefficiency.html", PAGES / "05_imperfect_teacher.html"
+CLASSES = PAGES / "07_many_classes.html"
 TICKS = 60
 
 # All loops end each tick by asking for a size, which makes the browser lay out what was drawn.
@@ -92,10 +94,18 @@ def main():
             "T": ticks(".kd-correction", "T", np.linspace(-1, 1.3, 47).tolist()),
             **{name: ticks(".kd-correction", name, list(range(11))) for name in ("epoch", "n")},
         }
+        page.goto(CLASSES.as_uri())
+        page.locator(".kd-figure svg.main-svg .trace").first.wait_for(state="attached")
+        classes = {
+            "rho": ticks(".kd-classes", "rho", rho.tolist()),
+            "T": ticks(".kd-classes", "T", np.linspace(-1, 1.3, 47).tolist()),
+            "y_g": ticks(".kd-classes", "y_g", [*range(10)] * 6),
+        }
     print(f"explorer, one tick of a slider (median of {TICKS})\n")
     print(f"  solve, draw and lay out          {ours:5.1f} ms")
     print(f"  Plotly.react, curves given       {plotly:5.1f} ms  ({plotly / ours:.0f}x)")
-    for explorer, sliders in (("student", student), ("inefficiency", inefficiency), ("correction", correction)):
+    for explorer, sliders in (("student", student), ("inefficiency", inefficiency), ("correction", correction),
+                              ("ten classes", classes)):
         print(f"\n{explorer}, one tick (median, and the slowest of ten)\n")
         for name, times in sliders.items():
             print(f"  {name:<32} {median(times):5.1f} ms  {np.quantile(times, 0.9):5.1f} ms")

@@ -12,6 +12,7 @@ STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, t
 RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
 INEFFICIENCY = "book/04_data_inefficiency.html", ".kd-inefficiency", "i."
 CORRECTION = "book/05_imperfect_teacher.html", ".kd-correction", "c."
+CLASSES = "book/07_many_classes.html", ".kd-classes", "k."
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Shown:
         return {self.prefix + name: value for name, value in state.items()}
 
     def wait_for_address(self):
-        """Until the page's address holds what the sliders show."""
-        shown = self.keys(self.sliders()).items()
+        """Until the page's address holds what the sliders show; K is how many logits it has."""
+        shown = self.keys({name: value for name, value in self.sliders().items() if name != "K"}).items()
         self.page.wait_for_url(lambda url: shown <= fragment(url).items())
 
     def press(self, name, key):
@@ -61,7 +62,8 @@ def number(text):
 
 
 def fragment(url):
-    return {name: float(value) for name, value in parse_qsl(urlsplit(url).fragment)}
+    """What an address holds: numbers, and lists of some as text."""
+    return {name: value if "," in value else float(value) for name, value in parse_qsl(urlsplit(url).fragment)}
 
 
 def visit(page, url):

@@ -1,9 +1,13 @@
 """The explorers on their pages: by key, mouse, finger and link, and in agreement with the library."""
 
+import re
+
 import numpy as np
 import pytest
 from expected import error_rate, in_python, risk_in_python
+from scipy.special import softmax
 from shown import (
+    CLASSES,
     CORRECTION,
     EXPLORERS,
     INEFFICIENCY,
@@ -16,14 +20,15 @@ from shown import (
     drag,
     drag_ratio,
     fragment,
+    number,
     opened_at,
     visit,
 )
 from tolerances import BROWSER
 from watched import PHONE, opened
 
-from kdlib import effective_logit, split_threshold
-from kdlib.explorers import CorrectionExplorer, InefficiencyExplorer
+from kdlib import beats, class_effective_logit, effective_logit, split_threshold
+from kdlib.explorers import ClassesExplorer, CorrectionExplorer, InefficiencyExplorer
 
 
 @pytest.fixture(params=EXPLORERS)
@@ -243,7 +248,164 @@ def test_two_explorers_share_an_address(browser, site):
 
 
 @pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in EXPLORERS),
-                                            STUDENT[:2], RISK[:2], INEFFICIENCY[:2], CORRECTION[:2]])
+                                            STUDENT[:2], RISK[:2], INEFFICIENCY[:2], CORRECTION[:2], CLASSES[:2]])
 def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
     with opened(browser, site, path, whole=False, java_script_enabled=False) as page:
         assert page.locator(f"{selector} .kd-still").is_visible()
+
+
+def bars(shown):
+    """The teacher's probabilities, as its bars tell them."""
+    values = shown.find("[role=slider]").evaluate_all("(all) => all.map((n) => n.getAttribute('aria-valuenow'))")
+    return np.array(values, float) / 100
+
+
+def told(shown, picture, whose):
+    """What a picture says in words of the teacher's classes, or of the student's."""
+    title = shown.find("svg title").nth(picture).text_content()
+    [_, values] = title.split(f"{whose}: ")
+    return [number(value) for value in re.findall(r"class \d+, ([−+\d.]+\d|[−+]∞)", values.split(". ")[0])]
+
+
+def place(shown, k, share):
+    """Where the bar of class k ends if the class has this share."""
+    box, K = centred(shown.find("svg.kd-map")), len(bars(shown))
+    return box["x"] + 56 + (k + 0.5) / K * (box["width"] - 68), box["y"] + 10 + (1 - share) * (box["height"] - 52)
+
+
+def assert_only_moved(k, before, after):
+    """The bar of class k; the others have kept their ratios."""
+    rest = np.arange(len(before)) != k
+    assert abs(after[k] - before[k]) > 0.05
+    assert after[rest] / after[rest].sum() == pytest.approx(before[rest] / before[rest].sum(), abs=0.01)
+
+
+def test_classes_follow_the_keyboard(browser, site):
+    with opened_at(browser, site, CLASSES, {"T": 2, "y_g": 3}) as shown:
+        for name in ("rho", "T", "y_g"):
+            assert_key_moves(shown, name)
+        for k in range(10):
+            shown.find("button").get_by_text("uniform").click()
+            before, drawn = bars(shown), shown.curves()
+            shown.find("[role=slider]").nth(k).focus()
+            shown.page.keyboard.press("PageUp")
+            assert_only_moved(k, before, bars(shown))
+            assert shown.curves() != drawn
+            for key, expected in (("ArrowUp", 0.21), ("ArrowLeft", 0.2), ("PageDown", 0.1), ("Home", 0.001),
+                                  ("ArrowDown", 0.001), ("ArrowRight", 0.011), ("End", 0.999), ("ArrowUp", 0.999)):
+                shown.page.keyboard.press(key)
+                assert bars(shown)[k] == pytest.approx(expected, abs=0.0016)
+        shown.wait_for_address()
+
+
+def test_classes_are_two_to_ten(browser, served):
+    with opened_at(browser, served, CLASSES, {"y_g": 7}) as shown:
+        shown.press("K", "Home")
+        assert len(bars(shown)) == 2
+        assert shown.sliders()["y_g"] == 1  # the last that there is
+        shown.press("y_g", "Home")
+        shown.press("K", "ArrowRight")
+        assert shown.sliders()["y_g"] == 0
+        assert shown.find("input[name=y_g]").get_attribute("max") == "2"
+        shown.press("K", "End")
+        assert len(bars(shown)) == 10
+        shown.wait_for_address()
+
+
+def test_classes_follow_the_mouse(browser, site):
+    with opened_at(browser, site, CLASSES, {"rho": 0.5}) as shown:
+        before, drawn = bars(shown), shown.curves()
+        drag(shown.page, place(shown, 4, 0.3), place(shown, 7, 0.6))  # it is held until the button is released
+        assert_only_moved(4, before, bars(shown))
+        assert bars(shown)[4] == pytest.approx(0.6, abs=0.01)
+        assert shown.curves() != drawn
+        drag(shown.page, place(shown, 2, 0.3), place(shown, 2, 1.5))
+        assert bars(shown)[2] == pytest.approx(0.999)
+        shown.wait_for_address()
+
+
+def test_a_finger_moves_a_bar_by_its_end_and_elsewhere_the_page(browser, served):
+    path, selector, prefix = CLASSES
+    with opened(browser, served, path, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        shown = Shown(page, selector, prefix)
+        touch = page.context.new_cdp_session(page)
+
+        def swipe(k, start, end):
+            (x, y), (_, goal) = place(shown, k, start), place(shown, k, end)
+            for step in range(9):
+                kind, point = "touchMove" if step else "touchStart", {"x": x, "y": y + (goal - y) * step / 8}
+                touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+            touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+            return page.evaluate("new Promise((go) => setTimeout(() => go(scrollY), 300))")
+
+        before = bars(shown)
+        place(shown, 6, 0)
+        scrolled = page.evaluate("scrollY")
+        assert swipe(6, before[6], 0.8) == scrolled
+        after = bars(shown)
+        assert after[6] == pytest.approx(0.8, abs=0.01)
+        assert_only_moved(6, before, after)
+        assert swipe(3, 0.6, 0.9) > scrolled
+        assert (bars(shown) == after).all()
+
+
+def test_classes_restore_a_link_and_agree_with_the_library(browser, site):
+    rng = np.random.default_rng(0)
+    for K, rho, T in ((10, 0.95, 5), (3, 0.8, 2), (10, 0.999, 0.5), (7, 0.01, 20), (2, 0.9, 1), (5, 1, 5)):
+        for size in (3, 12):
+            z_t, y = np.round(rng.normal(scale=size, size=K), 2), int(rng.integers(K))
+            state = {"z_t": ",".join(map(str, z_t)), "y_g": y, "rho": rho, "T": T}
+            with opened_at(browser, site, CLASSES, state) as shown:
+                assert shown.sliders() == {"K": K, "y_g": y, "rho": rho, "T": T}
+                z = np.asarray(class_effective_logit(z_t, y, rho=rho, T=T))
+                q, beaten = softmax(z_t / T), np.asarray(beats(z_t, y, rho=rho, T=T))
+                assert bars(shown) == pytest.approx(q, abs=0.00051)  # a tenth of a per cent is shown
+                assert told(shown, 0, "Student") == pytest.approx(100 * softmax(z / T), abs=0.051)
+                assert told(shown, 1, "Teacher") == pytest.approx(z_t - z_t.mean(), abs=0.0051)
+                assert told(shown, 1, "Student") == pytest.approx(z, abs=0.0051)
+                assert told(shown, 2, "Student") == pytest.approx(100 * softmax(z), abs=0.051)
+                kappa = T * (1 - rho) / rho
+                assert shown.reading("kappa") == pytest.approx(kappa, abs=max(0.0051, 0.005 * kappa))
+                assert shown.reading("lead") == pytest.approx(np.delete(q - q[y], y).max(), abs=0.0051)
+                assert shown.reading("label") == pytest.approx(100 * softmax(z)[y], abs=0.051)
+
+                note, winner = shown.find(".kd-note").inner_text(), z.argmax()
+                assert ("label wins" if winner == y else f"Class {winner} wins") in note
+                lost = [name for k, name in enumerate(shown.find("[role=slider]").all()) if k != y
+                        and "not beaten" in name.get_attribute("aria-valuetext")]
+                assert len(lost) == (~beaten).sum()
+                also = re.search(r"Class(?:es)? ([\d, and]+) beats? the label, too", note)
+                others = set(np.flatnonzero(~beaten)) - {winner}
+                assert set(map(int, re.findall(r"\d+", also[1] if also else ""))) == others
+
+
+def test_classes_ignore_an_address_that_is_not_their_own(browser, served):
+    assert_ignored(browser, served, CLASSES, (
+        "k.z_t=1", "k.z_t=1,,2", "k.z_t=1,x", "k.z_t=600,0", "k.z_t=0,1,2,3,4,5,6,7,8,9,10", "k.y_g=10", "k.y_g=1.5",
+        "k.T=1e7", "k.rho=2", "k.K=3", "z_t=1,2", "rho=0.1"))
+
+
+def test_classes_at_the_ends_of_the_soft_ratio(browser, served):
+    with opened_at(browser, served, CLASSES, {"rho": 0.5}) as shown:
+        shown.press("rho", "Home")
+        assert "no finite minimiser" in shown.find(".kd-note").inner_text()
+        assert shown.reading("kappa") == np.inf
+        assert shown.reading("label") == 100
+        assert told(shown, 1, "Student") == [np.inf if k == shown.sliders()["y_g"] else -np.inf for k in range(10)]
+        shown.press("rho", "End")
+        assert "which the student copies. Class 6 wins" in shown.find(".kd-note").inner_text()
+        assert told(shown, 1, "Student") == told(shown, 1, "Teacher")
+        shown.find("button").get_by_text("uniform").click()
+        assert "are level: none wins" in shown.find(".kd-note").inner_text()
+        shown.find("button").get_by_text("confident and right").click()
+        assert "It is right, so the label wins" in shown.find(".kd-note").inner_text()
+        assert shown.reading("kappa") == 0
+
+
+def test_classes_begin_with_a_teacher_that_has_a_button(browser, served):
+    with opened_at(browser, served, CLASSES, {"z_t": ",".join(map(str, ClassesExplorer().z_t))}) as shown:
+        before = shown.curves()
+        for name, lead in (("torn between two", 0.05), ("confident and right", -0.33), ("confident and wrong", 0.33)):
+            shown.find("button").get_by_text(name).click()
+            assert shown.reading("lead") == lead
+        assert shown.curves() == before
