@@ -33,7 +33,7 @@ from scipy.linalg import cholesky, solve_triangular
 from kdlib import NestedStudents, fully_connected
 from kdlib.sweeps import sweep
 
-network = fully_connected(3, width=1)
+network = fully_connected(3)
 SIZES = (2000, 4000, 8000, 16_000)
 CHUNKS = 1000
 LIMIT = 950_000_000  # bytes for each of two workers: together less than a Gram matrix of 16,000

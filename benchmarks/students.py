@@ -25,7 +25,7 @@ from scipy.linalg.lapack import dpotrf
 from kdlib import NestedStudents, fully_connected
 from kdlib.networks import neural_tangents
 
-network = fully_connected(3, width=1)
+network = fully_connected(3)
 REPEATS = 7
 TESTS = 100
 

@@ -24,7 +24,7 @@ from kdlib.teachers import train_kernel_teacher
 
 EPOCHS = [2**k for k in range(4, 15)]
 REPEATS = 3
-network = fully_connected(3, width=1)
+network = fully_connected(3)
 
 
 def task(n, d):

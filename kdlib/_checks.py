@@ -67,9 +67,9 @@ def ratio(name, value):
     return float(value)
 
 
-def temperature(value):
-    """A temperature T, as a float."""
-    require_temperature(real("T", value, *_POSITIVE_TEMPERATURE))
+def temperature(name, value):
+    """A temperature, as a float."""
+    require_temperature(real(name, value, *_POSITIVE_TEMPERATURE))
     return float(value)
 
 

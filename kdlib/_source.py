@@ -164,11 +164,18 @@ def _absolute(node, module, package):
 
 def _bound(node):
     """Names that a statement binds in its module."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return []
-    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [node.name]
+        case ast.Import() | ast.ImportFrom():
+            return []
+        case ast.Name(ctx=ast.Store()):
+            return [node.id]
+        case ast.comprehension():  # its variable is its own
+            parts = [node.iter, *node.ifs]
+        case _:
+            parts = ast.iter_child_nodes(node)
+    return [name for part in parts for name in _bound(part)]
 
 
 def _path(module, package):

@@ -320,32 +320,3 @@ def _estimate(claim, part):
         raise ValueError(f"the measurement of claim {claim} must be a number with an error from 0 up, "
                          f"got {value} ± {error}")
     return Estimate(value, error)
-
-
-def read_ledger(text):
-    """Verdict and measurements of each claim in a ledger's printed form, where only the page is left of the ledger.
-
-    Returns:
-        A dictionary from each claim to its verdict and a dictionary of measurements: their printed numbers, by
-        ``"as stated"`` and, where there is one, the condition.
-
-    Raises:
-        ValueError: text that does not begin with a claim and its verdict.
-
-    >>> ledger = Ledger("05_imperfect_teacher", T=5.0, n=512, epoch=1024)["5.8"]
-    >>> ledger.measure("5.8", Estimate(0.112, 0.02))
-    >>> read_ledger(str(ledger))
-    {'5.8': ('holds', {'as stated': '0.11 ± 0.02'})}
-    """
-    found = {}
-    for line in text.splitlines():
-        if head := re.fullmatch(rf"(\d+\.\d+) \(.*\): ({'|'.join(VERDICTS)})", line):
-            claim, verdict = head.groups()
-            found[claim] = verdict, {}
-        elif not found:
-            raise ValueError(f"text must be a printed ledger, which begins with a claim and its verdict, got {line!r}: "
-                             "pass str(ledger)")
-        elif not line.startswith(("    criterion: ", "    remark: ")):
-            condition, number = line.strip().rsplit(": ", 1)
-            found[claim][1][condition] = number
-    return found

@@ -30,7 +30,7 @@ _TILE = 512  # edge of the blocks in which kernels are computed: 2 MB each, comp
 
 
 def fully_connected(
-    depth: int, *, width: int, activation: str = "relu", sigma_w: float = 1.0, sigma_b: float = 1.0
+    depth: int, *, width: int | None = None, activation: str = "relu", sigma_w: float = 1.0, sigma_b: float = 1.0
 ) -> "Network":
     r"""Fully connected network with one output, in NTK parametrisation (Eq. 1).
 
@@ -43,7 +43,7 @@ def fully_connected(
 
     Args:
         depth: number of hidden layers L, at least 1.
-        width: their width m. The limit kernels do not depend on it.
+        width: their width m. Left out, the network is infinitely wide: it has kernels, and no weights.
         activation: g, one of ``"relu"``, ``"erf"``, ``"gelu"``.
         sigma_w: scale of the weights, positive.
         sigma_b: scale of the biases, at least 0.
@@ -68,7 +68,7 @@ class Network:
     """A fully connected network and its kernels; made by :func:`fully_connected`."""
 
     depth: int  #: hidden layers
-    width: int  #: units in each
+    width: int | None  #: units in each; None for the limit of infinite width
     activation: str  #: g
     sigma_w: float  #: scale of the weights
     sigma_b: float  #: scale of the biases
@@ -76,7 +76,7 @@ class Network:
     def __post_init__(self):
         checked = {
             "depth": whole("depth", self.depth, remedy="it counts layers"),
-            "width": whole("width", self.width, remedy="it counts units"),
+            "width": None if self.width is None else whole("width", self.width, remedy="it counts units"),
             "sigma_w": real("sigma_w", self.sigma_w, "be positive and finite", lambda s: 0 < s < np.inf,
                             "the paper has 1"),
             "sigma_b": real("sigma_b", self.sigma_b, "lie in [0, inf)", lambda s: 0 <= s < np.inf, "the paper has 1"),
@@ -90,7 +90,14 @@ class Network:
             object.__setattr__(self, name, value)  # 3.0 layers are 3
 
     def init(self, key: Array, dimension: int) -> PyTree:
-        """Weights drawn for inputs of the given dimension: a pair (W, b) for each layer, b None without biases."""
+        """Weights drawn for inputs of the given dimension: a pair (W, b) for each layer, b None without biases.
+
+        Raises:
+            ValueError: a network without a width, or a dimension that is no whole number from 1 up.
+        """
+        if self.width is None:
+            raise ValueError("width must be a whole number from 1 up for a network that has weights, got None: "
+                             "write fully_connected(3, width=512), or draw logits by initial_logits")
         dimension = whole("dimension", dimension, remedy="it counts the columns of x")
         fan_in = [dimension, *[self.width] * self.depth]
         fan_out = [*[self.width] * self.depth, 1]

@@ -117,7 +117,7 @@ def mixture(
     soft, hard = (real(name, weight, "be finite and at least 0", lambda w: (w >= 0) & (w < np.inf),
                        "give the factor in front of this part of the loss")
                   for name, weight in (("soft", soft), ("hard", hard)))
-    T = temperature(T)
+    T = temperature("T", T)
     if not soft and not hard:
         raise ValueError("soft and hard must not both be 0: nothing would be learnt; give one of them a weight")
     pull = soft * _soft_factor(T, t_squared, reduction, classes)

@@ -2,14 +2,11 @@
 
 Networks, their linearisations or any other function of (weights, x) are trained, many at once: for
 every pair (rho, T) and every seed. Batches come from a function of (key, step), so full batches,
-mini-batches and fresh samples at each step are one case, and a run is resumed by its step number.
+mini-batches and fresh samples at each step are one case.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -136,7 +133,6 @@ def train(
     optimizer: optax.GradientTransformation,
     loss: Loss = distillation_loss,
     record: Callable[[PyTree], PyTree] = lambda params: params,
-    checkpoint: str | Path | None = None,
     progress: bool | None = None,
 ) -> Trained:
     """Minimise the distillation loss (Eq. 2) by gradient steps.
@@ -157,9 +153,6 @@ def train(
         loss: the mean loss of a batch, a function of ``(z_s, z_t, y_g, rho=, T=)``; by default Eq. 2's, for two
             classes. For K logits: :func:`~kdlib.classes.class_distillation_loss`.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
-        checkpoint: a file. It is written while training and on an interrupt; a later call with the
-            same arguments, or with more steps or fewer records, continues from it and ends with the same numbers. It
-            belongs to the installed version of JAX.
         progress: whether to show a bar; by default in a terminal, after two seconds.
 
     Returns:
@@ -167,9 +160,9 @@ def train(
         were asked for, and a first axis over ``steps`` in the records.
 
     Raises:
-        ValueError: an argument outside its domain; a checkpoint of another run; or weights that
-            are no longer finite: the learning rate is too large. One that is too large may also end with
-            finite weights, but with all ReLUs dead: then all logits are the same.
+        ValueError: an argument outside its domain; or weights that are no longer finite: the learning rate is too
+            large. One that is too large may also end with finite weights, but with all ReLUs dead: then all logits are
+            the same.
 
     >>> f = lambda w, x: x @ w
     >>> data = full_batch(jnp.eye(2), [2.0, -1.0], [1, 0])
@@ -232,40 +225,23 @@ def train(
     advance = lambda state, start, stop: one(*state, key, batch, rho, T, start, stop)
 
     state, done, records = (params, begin(params)), 0, []
-    file = None
-    if checkpoint is not None:
-        # The programs hold data, optimiser, loss and record; their arguments are the rest of the run.
-        identity = sha256(one.lower(*state, key, batch, rho, T, 0, 1).as_text().encode())
-        identity.update(recorder.lower(params).as_text().encode())
-        for leaf in jax.tree.leaves((params, batch, rho, T, jax.random.key_data(key))):
-            identity.update(np.asarray(leaf).tobytes())
-        file = _Checkpoint(Path(checkpoint), identity.hexdigest(), steps)
-        state, done, records = file.read(state, jax.eval_shape(recorder, params))
-
     hidden = None if progress is None else not progress
-    with tqdm(total=int(steps[-1]), initial=done, unit="step", disable=hidden, delay=2, leave=False) as bar:
-        saved, length = time.monotonic(), 1
-        try:
-            for goal in steps[len(records):]:
-                while done < goal:
-                    # Half a second at a time, so that an interrupt finds a state to keep.
-                    began, until = time.monotonic(), min(done + length, int(goal))
-                    new = jax.block_until_ready(advance(state, done, until))
-                    if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new[0])):
-                        raise ValueError(f"weights must stay finite, but by step {until} some are not: "
-                                         "lower the learning rate")
-                    bar.update(until - done)
-                    # A stretch that a record cut short says nothing about the speed.
-                    if until - done == length and time.monotonic() - began < 0.25:
-                        length *= 2
-                    state, done = new, until
-                    if file and time.monotonic() - saved > 30:
-                        file.write(state, done, records)
-                        saved = time.monotonic()
-                records.append(jax.device_get(recorder(state[0])))
-        finally:
-            if file and done:
-                file.write(state, done, records)
+    with tqdm(total=int(steps[-1]), unit="step", disable=hidden, delay=2, leave=False) as bar:
+        length = 1
+        for goal in steps:
+            while done < goal:
+                # Half a second at a time: the bar moves, and weights that are no longer finite end the run.
+                began, until = time.monotonic(), min(done + length, int(goal))
+                state = jax.block_until_ready(advance(state, done, until))
+                if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state[0])):
+                    raise ValueError(f"weights must stay finite, but by step {until} some are not: "
+                                     "lower the learning rate")
+                bar.update(until - done)
+                # A stretch that a record cut short says nothing about the speed.
+                if until - done == length and time.monotonic() - began < 0.25:
+                    length *= 2
+                done = until
+            records.append(jax.device_get(recorder(state[0])))
     return Trained(state[0], steps, jax.tree.map(lambda *parts: np.stack(parts), *records))
 
 
@@ -280,50 +256,6 @@ def _check_first(batch, key, loss, rho, T):
     for leaf in jax.tree.leaves(x):
         require("x", leaf, "be finite", np.isfinite, "repair what draws the samples")
     loss(jnp.zeros_like(z_t), z_t, y_g, rho=rho.ravel()[0], T=T.ravel()[0])
-
-
-class _Checkpoint:
-    """A training run on disk: its state, how far it is, and its records."""
-
-    def __init__(self, path, identity, steps):
-        self.path, self.identity, self.steps = path, identity, steps
-        path.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
-
-    def read(self, state, record):
-        """What was saved, or the given state at step 0; raises if it belongs to another run."""
-        if not self.path.exists():
-            return state, 0, []
-        try:
-            with np.load(self.path) as file:
-                saved = dict(file)
-            done, recorded, identity = int(saved["done"]), saved["steps"], saved["identity"]
-        except (OSError, EOFError, KeyError, TypeError, ValueError):
-            raise ValueError(f"checkpoint must be a file that train wrote, but {self.path} is not: "
-                             "delete it, or choose another file") from None
-        if identity != self.identity:
-            raise ValueError(f"checkpoint must belong to this run, but {self.path} is of one with other settings: "
-                             "delete it, or choose another file")
-        # A longer run may skip earlier records, but not ask for one that was not made.
-        missing = np.setdiff1d(self.steps[self.steps < done], recorded)
-        if missing.size or done > self.steps[-1]:
-            raise ValueError(f"checkpoint must not be past the steps asked for, but {self.path} is at step {done}, "
-                             f"with records after {shown(recorded.tolist())}: ask for those or for later steps, "
-                             "or delete it")
-        restore = lambda name, like: jax.tree.unflatten(
-            jax.tree.structure(like), [saved[f"{name}{i}"] for i in range(len(jax.tree.leaves(like)))]
-        )
-        state = jax.tree.map(jnp.asarray, restore("state", state))
-        records = [restore(f"record{r}_", record) for r, step in enumerate(recorded) if step in self.steps]
-        return state, done, records
-
-    def write(self, state, done, records):
-        leaves = {f"state{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
-        for r, record in enumerate(records):
-            leaves |= {f"record{r}_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(record))}
-        partial = self.path.with_name(self.path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez(file, identity=self.identity, done=done, steps=self.steps[: len(records)], **leaves)
-        os.replace(partial, self.path)  # never half a checkpoint
 
 
 def _samples(x, z_t, y_g):

@@ -396,7 +396,7 @@ def test_largest_soft_ratio_of_classes_is_the_inverse(p, T, K):
 
 # --- Students of K outputs --------------------------------------------------------------------------
 
-NETWORK = fully_connected(2, width=1)
+NETWORK = fully_connected(2)
 
 
 def task(seed, N=60, K=4):

@@ -22,7 +22,7 @@ from kdlib.hard_labels import (
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 
-NETWORK = fully_connected(2, width=1)
+NETWORK = fully_connected(2)
 TEMPERATURES = [0.5, 1.0, 2.0, 5.0, 10.0]
 DIFFERENCES = 1e-6  # Theorem 2 against one-sided differences in float64, relative
 

@@ -12,7 +12,7 @@ from kdlib import NestedStudents, data_inefficiency, effective_logit, fully_conn
 from kdlib.inefficiency import expected_norms, window_ends
 from kdlib.tasks import flip_signs, sample_inputs
 
-network = fully_connected(3, width=1)
+network = fully_connected(3)
 N = 200
 n = np.arange(1, N + 1)
 scales = np.array([0.5, 1.0, 7.0])[:, None]

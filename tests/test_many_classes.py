@@ -54,7 +54,7 @@ def test_no_student_is_longer_than_its_oracle_the_teacher(recorded):
 
 def test_a_teacher_of_two_classes_is_the_teacher_of_one_logit():
     x = np.asarray(jax.random.normal(KEY, (40, 2)))
-    y, kernel = (x[:, 0] > 0).astype(int), fully_connected(2, width=1).ntk
+    y, kernel = (x[:, 0] > 0).astype(int), fully_connected(2).ntk
     a = experiment.train_softly(kernel(x, x), y, 2)
     binary = train_kernel_teacher(x, y, kernel, epochs=EPOCHS)
     assert np.allclose(a.sum(axis=2), 0)

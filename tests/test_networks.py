@@ -47,7 +47,7 @@ def arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b):
 )
 @settings(max_examples=80)
 def test_relu_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigma_w, sigma_b):
-    network = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b)
+    network = fully_connected(depth, sigma_w=sigma_w, sigma_b=sigma_b)
     x1 = np.array(x)
     x2 = x1 + step * np.resize([1.0, -0.5], len(x))
     nngp, ntk = arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b)
@@ -61,7 +61,7 @@ def test_relu_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigm
 def test_coinciding_inputs_have_no_distance(dimension):
     """neural_tangents itself is off by 1e-8 here."""
     x = np.asarray(jax.random.normal(KEY, (50, dimension)))
-    network = fully_connected(3, width=1)
+    network = fully_connected(3)
     exact = [arc_cosine_ntk(point, point, 3, 1, 1)[1] for point in x]
     assert np.diagonal(network.ntk(x, x.copy())) == pytest.approx(exact, rel=KERNEL)
     assert np.array_equal(np.diagonal(network.ntk(x, x.copy())), np.diagonal(network.ntk(x)))
@@ -92,11 +92,12 @@ def arcsine_kernels(x1, x2, depth, sigma_w, sigma_b):
 )
 @settings(max_examples=80)
 def test_erf_kernels_are_accurate_however_close_the_inputs(x, step, depth, sigma_w, sigma_b):
-    network = fully_connected(depth, width=1, activation="erf", sigma_w=sigma_w, sigma_b=sigma_b)
+    network = fully_connected(depth, activation="erf", sigma_w=sigma_w, sigma_b=sigma_b)
     pair = np.array([x, x + step * np.resize([1.0, -0.5], len(x))])
     for kernel, exact in zip((network.nngp, network.ntk), arcsine_kernels(*pair, depth, sigma_w, sigma_b), strict=True):
         (k11, k12), (_, k22) = kernel(pair)
-        assert k12 == pytest.approx(exact, rel=0, abs=SMOOTH_KERNEL * np.sqrt(k11) * np.sqrt(k22))  # a covariance may be near 0
+        # A covariance may be near 0.
+        assert k12 == pytest.approx(exact, rel=0, abs=SMOOTH_KERNEL * np.sqrt(k11) * np.sqrt(k22))
 
 
 @pytest.mark.parametrize("activation, g, slope", [
@@ -112,7 +113,7 @@ def test_smooth_activations_have_the_expectations_that_define_their_kernels(acti
         u, v = np.tensordot(np.linalg.cholesky(k), z, 1)
         nngp = 1.2**2 * (weights * g(u) * g(v)).sum() + 0.5**2
         ntk = nngp + 1.2**2 * (weights * slope(u) * slope(v)).sum() * k[0, 1]
-        network = fully_connected(1, width=1, activation=activation, sigma_w=1.2, sigma_b=0.5)
+        network = fully_connected(1, activation=activation, sigma_w=1.2, sigma_b=0.5)
         assert network.nngp(x)[0, 1] == pytest.approx(nngp, rel=QUADRATURE)
         assert network.ntk(x)[0, 1] == pytest.approx(ntk, rel=QUADRATURE)
 
@@ -121,14 +122,14 @@ def test_smooth_activations_have_the_expectations_that_define_their_kernels(acti
 def test_kernels_stay_finite_from_the_smallest_to_the_largest_inputs(activation):
     x = np.array([[1e149, 1e149], [1e149, 0], [-1e149, 1e149], [1, 1], [1e-200, 0], [0, 0]])
     for sigma_b in (0, 1):
-        network = fully_connected(3, width=1, activation=activation, sigma_b=sigma_b)
+        network = fully_connected(3, activation=activation, sigma_b=sigma_b)
         assert np.isfinite(network.ntk(x)).all() and np.isfinite(network.nngp(x)).all()
 
 
 @pytest.mark.parametrize("sigma_b", [0.0, 0.7])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_kernels_are_those_of_neural_tangents(activation, sigma_b):
-    network = fully_connected(3, width=1, activation=activation, sigma_w=1.3, sigma_b=sigma_b)
+    network = fully_connected(3, activation=activation, sigma_w=1.3, sigma_b=sigma_b)
     x1, x2 = jax.random.normal(KEY, (7, 3)), jax.random.normal(jax.random.key(1), (600, 3))
     for name in ("ntk", "nngp"):
         theirs = stax_network(network)[2](x1, x2, name)
@@ -156,7 +157,7 @@ def test_networks_are_those_of_neural_tangents(activation, sigma_b):
 
 
 def test_tiles_do_not_show():
-    network = fully_connected(2, width=1)
+    network = fully_connected(2)
     x = np.asarray(jax.random.normal(KEY, (1100, 2)))
     whole = network.ntk(x)
     assert np.array_equal(whole, whole.T)
@@ -165,7 +166,7 @@ def test_tiles_do_not_show():
 
 
 def test_an_input_at_the_origin_is_no_trouble_without_biases():
-    kernel = fully_connected(2, width=1, sigma_b=0).ntk(np.array([[0.0, 0.0], [1.0, 0.0]]))
+    kernel = fully_connected(2, sigma_b=0).ntk(np.array([[0.0, 0.0], [1.0, 0.0]]))
     assert kernel[0] == pytest.approx([0, 0], abs=ROUNDING) and kernel[1, 1] == pytest.approx(3 / 8)
 
 
@@ -209,7 +210,7 @@ def test_empirical_kernel_averages_to_the_ntk(activation):
 
 
 def test_initial_logits_have_the_nngp_covariance():
-    network = fully_connected(3, width=1)
+    network = fully_connected(3)
     x = jax.random.normal(KEY, (30, 2))
     draws = network.initial_logits(jax.random.key(5), x, 20_000)
     covariance = network.nngp(x)
@@ -221,7 +222,7 @@ def test_initial_logits_have_the_nngp_covariance():
 def test_initial_logits_are_smooth_where_the_nngp_is_singular():
     """1,000 inputs on a line: the covariance is singular to rounding, and noise would show as jumps."""
     x = np.linspace(-1, 1, 1000)[:, None]
-    network = fully_connected(3, width=1)
+    network = fully_connected(3)
     draw = network.initial_logits(KEY, x)[:, 0]
     step = np.array([[0.0], [0.002]])
     variance = [1, -1] @ network.nngp(step) @ [1, -1]
@@ -241,6 +242,13 @@ def test_initial_logits_are_smooth_where_the_nngp_is_singular():
 def test_bad_networks_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         fully_connected(**{"depth": 2, "width": 8} | settings)
+
+
+def test_a_network_without_a_width_is_the_limit():
+    limit, x = fully_connected(2), np.eye(2)
+    assert np.array_equal(limit.ntk(x), fully_connected(2, width=8).ntk(x))
+    with pytest.raises(ValueError, match="width must be a whole number from 1 up for a network that has weights"):
+        limit.init(KEY, 2)
 
 
 def test_bad_inputs_are_refused():
@@ -272,7 +280,7 @@ assert hasattr(jax, "util") == ("jax.util" in before[2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_those_of_neural_tangents_where_inputs_coincide(activation):
     x = jax.random.normal(KEY, (5, 2))
-    network = fully_connected(2, width=1, activation=activation)
+    network = fully_connected(2, activation=activation)
     slopes = [jax.grad(lambda a, kernel=kernel: kernel(a, x).sum())(x)
               for kernel in (network.ntk, lambda a, b: stax_network(network)[2](a, b, "ntk"))]
     assert np.allclose(*slopes, rtol=1e-6, atol=1e-6)

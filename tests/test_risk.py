@@ -24,7 +24,7 @@ from kdlib.risk import (
 from kdlib.students import NestedStudents
 from kdlib.tasks import sample_inputs
 
-NETWORK = fully_connected(2, width=1)
+NETWORK = fully_connected(2)
 
 
 def linear(a, b):

@@ -26,7 +26,7 @@ from kdlib.sweeps import _with_threads, sweep
 
 pytestmark = pytest.mark.xdist_group("cluster")  # one cluster for all of them
 
-network = fully_connected(3, width=1)
+network = fully_connected(3)
 N, CHUNKS = 203, 64  # three blocks and a part of a fourth
 
 

@@ -78,3 +78,12 @@ def test_a_stray_file_and_a_new_definition_count_for_nothing(pack):
     pack("results.json", "{}")
     pack("tools.py", FILES["tools.py"] + "\n\ndef third(n):\n    return n / 3\n")
     assert digest("from pack import rate", package=pack.folder) == before
+
+
+def test_the_variable_of_a_comprehension_is_no_name_of_its_module(pack):
+    """Two experiments that both loop over d would share their digests."""
+    pack("runs.py", "FIRST = [d for d in (1, 2)]\nSECOND = {d: 0 for d in (3, 4)}\nfor D in (1,):\n    THIRD = D\n")
+    [(_, text)] = uses("from pack.runs import FIRST", package=pack.folder)
+    assert text == "FIRST = [d for d in (1, 2)]"
+    [(_, text)] = uses("from pack.runs import D", package=pack.folder)
+    assert text == "for D in (1,):\n    THIRD = D"

@@ -20,5 +20,6 @@ def stax_network(network):
     stax = witness().stax
     activation = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}[network.activation]
     dense = partial(stax.Dense, W_std=network.sigma_w, b_std=network.sigma_b or None, parameterization="ntk")
-    hidden = [stax.serial(dense(network.width), activation()) for _ in range(network.depth)]
+    width = network.width or 1  # of no account for kernels
+    hidden = [stax.serial(dense(width), activation()) for _ in range(network.depth)]
     return stax.serial(*hidden, dense(1))

@@ -11,7 +11,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 
-from kdlib._checks import choice, real, whole
+from kdlib._checks import choice, temperature, whole
 from kdlib.distillation import label_smoothing_logit, targets
 from kdlib.experiments._store import Experiment, Setting, parameter, quantity
 from kdlib.inefficiency import expected_norms, window_ends
@@ -27,11 +27,6 @@ RATIOS = 1.0, 0.95, 0.7, 0.2, 0.0  #: rho, for the teacher of the middle epoch
 MIDDLE = 2  #: its place among the epochs
 TRUTHS = 5  #: ground truths, with a teacher each
 TEACHER_SAMPLES = 500  #: labels that a teacher has seen
-
-
-def temperature(name, value):
-    return real(name, value, "be positive and finite", lambda t: 0 < t < np.inf,
-                "T = 1 leaves the logits as they are, T > 1 softens them")
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Students(Setting):
 
     @property
     def network(self):
-        return fully_connected(self.depth, width=1, activation=self.activation)
+        return fully_connected(self.depth, activation=self.activation)
 
     @property
     def samples(self):

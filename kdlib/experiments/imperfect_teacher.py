@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float
 from scipy.stats import rankdata
 
 from kdlib import experiments
-from kdlib._checks import real, require_increasing, whole
+from kdlib._checks import require_increasing, temperature, whole
 from kdlib.distillation import targets
 from kdlib.experiments import Experiment, parameter, quantity
 from kdlib.hard_labels import ground_truth_cosine, hard_label_projection
@@ -43,11 +43,6 @@ def increasing(name, values):
     return tuple(require_increasing(name, values, "give numbers of samples").tolist())
 
 
-def temperature(name, value):
-    return real(name, value, "be positive and finite", lambda t: 0 < t < np.inf,
-                "T = 1 leaves the logits as they are, T > 1 softens them")
-
-
 @dataclass(frozen=True)
 class Setting(experiments.Setting):
     """Tasks, and the students that learn them."""
@@ -65,7 +60,7 @@ class Setting(experiments.Setting):
     @property
     def kernel(self):
         """That of teachers and students, the NTK of a ReLU network."""
-        return fully_connected(self.depth, width=1).ntk
+        return fully_connected(self.depth).ntk
 
 
 @dataclass(frozen=True)

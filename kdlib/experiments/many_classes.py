@@ -22,7 +22,7 @@ from jax.nn import softmax
 from jaxtyping import Array, Float, Int
 
 from kdlib import experiments
-from kdlib._checks import choice, real, whole
+from kdlib._checks import choice, real, temperature, whole
 from kdlib.classes import class_distillation_loss, class_targets
 from kdlib.experiments import Experiment, parameter, practical, quantity
 from kdlib.inefficiency import class_weight_norms, window_ends
@@ -48,18 +48,13 @@ MODES = 10  #: Gaussian bumps in the logit of each class
 WIDTHS = (0.5, 1.0)  #: of the bumps, as an interval
 
 
-def temperature(name, value):
-    return real(name, value, "be positive and finite", lambda t: 0 < t < np.inf,
-                "T = 1 leaves the logits as they are, T > 1 softens them")
-
-
 @dataclass(frozen=True)
 class Setting(experiments.Setting):
     """A task with many classes, and its infinitely wide teachers and students."""
 
     data: str = parameter("plane", partial(choice, options=("plane", "digits")))  #: where inputs come from
     classes: int = parameter(10, partial(whole, least=2))  #: K
-    T: float = parameter(5.0, temperature)
+    T: float = parameter(5.0, temperature)  #: temperature
     depth: int = parameter(3, whole)  #: hidden layers
 
     def __post_init__(self):
@@ -70,7 +65,7 @@ class Setting(experiments.Setting):
     @property
     def kernel(self):
         """That of teachers and students, the NTK of a ReLU network."""
-        return fully_connected(self.depth, width=1).ntk
+        return fully_connected(self.depth).ntk
 
 
 @dataclass(frozen=True)
@@ -177,17 +172,18 @@ STUDENTS = Experiment(
 # --- Trained networks: which mistakes do they correct? --------------------------------------------------------------
 
 CELLS = (0.7, 1.0), (0.9, 2.0), (0.97, 5.0)  #: (rho, T) of students
-KAPPAS = np.array([T * (1 - rho) / rho for rho, T in CELLS])
+KAPPAS = np.array([T * (1 - rho) / rho for rho, T in CELLS])  #: thresholds of the pairwise rule
 EDGES = np.array([0, 0.25, 0.5, 0.75, 1, 4 / 3, 2, 4, np.inf])  #: of bins of (q_j - q_y) / kappa
-OWN, OTHER = 500, 100  #: training samples of a student, and of its teacher
-NETWORK = practical.MODELS["mlp"]
+OWN = 500  #: training samples of a student
+OTHER = 100  #: training samples of its teacher
+NETWORK = practical.MODELS["mlp"]  #: teachers and students
 
 
 @dataclass(frozen=True)
 class NetworkSetting(experiments.Setting):
     """How students are trained."""
 
-    dataset: str = parameter("digits", partial(choice, options=("digits", "fashion_mnist")))
+    dataset: str = parameter("digits", partial(choice, options=("digits", "fashion_mnist")))  #: of images
     steps: int = parameter(2000, whole)  #: of Adam
     decay: float = parameter(0.0, lambda name, value: real(name, value, "lie in [0, inf)", lambda v: 0 <= v < np.inf,
                                                            "0 is none"))  #: of the weights, as in AdamW
@@ -265,7 +261,7 @@ def fit(key, x, z_t, y, cells, setting):
     return jax.tree.map(lambda leaf: leaf[:, 0], done.params)
 
 
-IMAGES = "digits", "fashion_mnist"
+IMAGES = "digits", "fashion_mnist"  #: data sets
 CHANGES = {"base": {}, "early": dict(steps=200), "decay": dict(decay=1.0), "shifts": dict(shifts=1)}  #: of training
 MORE = {"600_steps": dict(steps=600), "decay_0.1": dict(decay=0.1)}  #: for digits alone
 

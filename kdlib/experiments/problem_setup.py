@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdlib._checks import real, whole
+from kdlib._checks import real, temperature, whole
 from kdlib.distillation import effective_logit
 from kdlib.experiments._store import Experiment, Setting, parameter, quantity
 from kdlib.networks import fully_connected
@@ -25,11 +25,6 @@ STEPS = 3500  #: of descent
 
 def inside(name, value):
     return real(name, value, "lie in (0, 1)", lambda r: 0 < r < 1, "rho = 1 is tried anyway")
-
-
-def temperature(name, value):
-    return real(name, value, "be positive and finite", lambda t: 0 < t < np.inf,
-                "T = 1 leaves the logits as they are, T > 1 softens them")
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def task(seed, depth):
     """The chapter's task."""
     of_teacher, of_samples, of_test, _ = jax.random.split(jax.random.key(seed), 4)
     x_t = sample_inputs(of_teacher, 200, 2)
-    teacher = train_kernel_teacher(x_t, ground_truth(x_t), fully_connected(depth, width=1).ntk, epochs=[64])
+    teacher = train_kernel_teacher(x_t, ground_truth(x_t), fully_connected(depth).ntk, epochs=[64])
     x = sample_inputs(of_samples, 300, 2)
     return Task(x, ground_truth(x), teacher.logits(x)[0], sample_inputs(of_test, TEST_POINTS, 2), teacher)
 
@@ -84,7 +79,7 @@ def task(seed, depth):
 def repetition(key, setting):
     """Train one initialisation to both targets."""
     network = fully_connected(setting.depth, width=setting.width)
-    limit = fully_connected(setting.depth, width=1)
+    limit = fully_connected(setting.depth)
     own = task(setting.seed, setting.depth)
     x, z_t, y_g = (values[:SAMPLES] for values in (own.x, own.z_t, own.y_g))
     w_0, exact = network.init(key, 2), limit.ntk(x)

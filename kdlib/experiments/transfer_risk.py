@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from kdlib import experiments
-from kdlib._checks import real, whole
+from kdlib._checks import temperature, whole
 from kdlib.distillation import distillation_loss, targets
 from kdlib.experiments import Experiment, parameter, quantity
 from kdlib.networks import fully_connected
@@ -40,11 +40,6 @@ MODES = 10  #: Gaussian bumps of the ground truth
 TEACHER_SAMPLES = 500  #: labels from which the teacher learns
 
 
-def temperature(name, value):
-    return real(name, value, "be positive and finite", lambda t: 0 < t < np.inf,
-                "T = 1 leaves the logits as they are, T > 1 softens them")
-
-
 @dataclass(frozen=True)
 class Setting(experiments.Setting):
     """A random task, and the students that learn it."""
@@ -56,7 +51,7 @@ class Setting(experiments.Setting):
     @property
     def limit(self):
         """The infinitely wide network."""
-        return fully_connected(self.depth, width=1)
+        return fully_connected(self.depth)
 
 
 def ground_truth(key: Array, x: Float[Array, "n d"]):

@@ -80,4 +80,4 @@ class Explorer(Embedded):
 
     @traitlets.validate("T")
     def _temperature(self, proposal):
-        return temperature(proposal.value)
+        return temperature("T", proposal.value)

@@ -14,7 +14,7 @@ from kdlib.teachers import train_kernel_teacher
 
 SAMPLES, DRAWS = 200, 6
 EPOCHS = [2**k for k in range(4, 15)]
-NETWORK = fully_connected(3, width=512)  # of the student and of the teacher; only their infinite width counts
+NETWORK = fully_connected(3)  # of the student and of the teacher
 
 
 @cache

@@ -59,7 +59,7 @@ class ClassesExplorer(Explorer):
 
     @traitlets.validate("T")
     def _temperature(self, proposal):
-        require("T", temperature(proposal.value), "lie between 1e-3 and 1e6", lambda T: (T >= 1e-3) & (T <= 1e6),
+        require("T", temperature("T", proposal.value), "lie between 1e-3 and 1e6", lambda T: (T >= 1e-3) & (T <= 1e6),
                 "beyond, digits of the logits are lost")
         return float(proposal.value)
 

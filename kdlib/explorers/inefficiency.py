@@ -23,7 +23,7 @@ EPOCHS = [2**k for k in range(4, 15, 2)]
 FLIPS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
 SIZES = np.arange(2, 95)  # with room for their window
 T = 5.0
-NETWORK = fully_connected(3, width=512)  # of the student and of the teacher; only their infinite width counts
+NETWORK = fully_connected(3)  # of the student and of the teacher
 
 
 @cache
@@ -80,7 +80,7 @@ class InefficiencyExplorer(Explorer):
         the threshold t.
 
     Raises:
-        ValueError: rho outside [0, 1]; or q, epoch, p_flip or n not among the values of their slider.
+        ValueError: rho outside [0, 1]; q, epoch, p_flip or n not among the values of their slider; or T other than 5.
 
     >>> explorer = InefficiencyExplorer(q=8, rho=0.5)
     >>> explorer.epoch, explorer.p_flip
@@ -105,6 +105,10 @@ class InefficiencyExplorer(Explorer):
         name = proposal.trait.name
         return choice(name, proposal.value, {"q": MODES, "epoch": EPOCHS, "p_flip": FLIPS}[name],
                       "the slider stops at these")
+
+    @traitlets.validate("T")
+    def _temperature(self, proposal):
+        return choice("T", proposal.value, [T], "this explorer has one temperature")
 
     @traitlets.validate("n")
     def _size(self, proposal):

@@ -6,7 +6,7 @@ from kdlib import effective_logit
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 
-NETWORK = fully_connected(3, width=512)
+NETWORK = fully_connected(3)
 
 
 def in_python(task, sizes, *, rho, T, epoch, draw):

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from extensions.execution import Book, code_cells, seconds
 from watched import HTML, PAGES, PHONE, ROOT, opened
 
-from kdlib.claims import CLAIMS, OURS, VERDICTS, read_ledger
+from kdlib.claims import CLAIMS, MIME, OURS, VERDICTS
 
 NOTEBOOKS = Book(ROOT).notebooks()
 # Seconds: three times what a cell may take on two idle cores, and what the calibration takes there.
@@ -56,9 +56,9 @@ def test_every_claim_has_a_verdict_or_is_open(on_disk):
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.source == "claims" and cell.outputs:
-                found = read_ledger(cell.outputs[0].data["text/plain"])
+                found = {record["claim"]: record["verdict"] for record in cell.outputs[0].data[MIME]}
                 assert found and not found.keys() & verdicts, f"{path.name} measures a claim again"
-                verdicts |= {claim: verdict for claim, (verdict, _) in found.items()}
+                verdicts |= found
     rows = re.findall(r'<tr id="claim-([\d-]+)">(.*?)</tr>', html, re.DOTALL)
     assert sorted(claim.replace("-", ".") for claim, _ in rows) == sorted(CLAIMS)
     shown = {claim.replace("-", "."): re.search(r"<b>([a-z ]+)</b></a>", row) for claim, row in rows}

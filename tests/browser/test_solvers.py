@@ -63,7 +63,7 @@ def test_kernel_in_browser_and_library_agree(evaluate, depth, sigma_w, sigma_b, 
     network = {"depth": depth, "sigma_w": sigma_w, "sigma_b": sigma_b, "d": d}
     rows = evaluate(StudentExplorer, "({ntk}, [x, network]) => ntk(x, x, network).map((row) => [...row])",
                     [x.ravel().tolist(), network])
-    expected = fully_connected(depth, width=1, sigma_w=sigma_w, sigma_b=sigma_b).ntk(x)
+    expected = fully_connected(depth, sigma_w=sigma_w, sigma_b=sigma_b).ntk(x)
     size = np.sqrt(expected.diagonal())
     assert (np.abs(rows - expected) <= ROUNDING * size * size[:, None]).all()
 
@@ -306,7 +306,7 @@ GRADED = [({"q": 5}, "q must be one of 2, 3, 4, 6, 8, 12, got 5: "),
           ({"epoch": 100}, "epoch must be one of 16, 64, 256, 1024, 4096, 16384, got 100: "),
           ({"p_flip": 0.6}, "p_flip must be one of 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, got 0.6: "),
           ({"q": "many"}, "q must be one of 2, 3, 4, 6, 8, 12, got 'many': "),
-          ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: ")]
+          ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5: "), ({"T": 2}, "T must be one of 5.0, got 2: ")]
 PLANE = [({"n": 100}, "n must be one of 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, got 100: "),
          ({"epoch": 100}, f"{STOPS}100: "), ({"epoch": "late"}, f"{STOPS}'late': "),
          ({"rho": -1}, "rho must lie in [0, 1], got -1: "),
