@@ -217,7 +217,11 @@ class Ledger:
 
 
 def measurements(record: dict) -> dict:
-    """The numbers of a claim's record: ``as stated`` and, where it has one, under its condition."""
+    """The numbers of a claim's record: ``as stated`` and, where it has one, under its condition.
+
+    >>> measurements({"as stated": "1.5", "condition": "T > 1", "under condition": "0.7"})
+    {'as stated': '1.5', 'T > 1': '0.7'}
+    """
     found = {"as stated": record["as stated"]}
     return found | {record["condition"]: record["under condition"]} if "condition" in record else found
 

@@ -40,6 +40,9 @@ class Described:
     Displayed live it is plotly's own output. In a page it is a still picture, until, in the book, it draws
     itself with the site's one copy of plotly.js, fetched on first use.
 
+    Raises:
+        TypeError: when displayed, if the figure has other traces than scatter, of which there is no still picture.
+
     >>> Described(go.Figure(), "An empty figure.")
     An empty figure.
     """

@@ -46,12 +46,14 @@ def test_without_a_range_everything_is_inside_and_panels_that_share_an_axis_agre
     figure.add_scatter(x=[0, 1], y=[5, 7], mode="markers", error_y=dict(array=[1, 4]), row=1, col=1)
     figure.add_scatter(x=[0, 4], y=[0, 1], mode="lines", line_color="red", row=2, col=1)
     svg = drawing(plots.Described(figure, "two panels").figure)
-    everything = np.concatenate(paths(svg, stroke="red") + paths(svg, fill="none"))
-    assert everything.min() >= 0 and everything[:, 0].max() <= WIDTH and everything[:, 1].max() <= 500
     [bars] = [path.get("d") for path in fromstring(svg).iter("path") if path.get("d").count("V") == 2]
-    first, second = map(float, re.findall(r"M([\d.]+)", bars))
-    ends = paths(svg, stroke="red")[0][:, 0]
-    assert (second - first) / (ends[1] - ends[0]) == pytest.approx(1 / 4, abs=0.01)
+    bars, [line] = np.array(re.findall(r"M(.+?) (.+?)V([^M]+)", bars), float), paths(svg, stroke="red")
+    panels = [panel for panel in fromstring(svg).iter("svg") if panel.get("x")]
+    for panel, (across, *heights) in zip(panels, (bars.T, line.T), strict=True):
+        x, y, wide, high = (float(panel.get(side)) for side in ("x", "y", "width", "height"))
+        assert x <= across.min() and across.max() <= x + wide
+        assert y <= np.min(heights) and np.max(heights) <= y + high
+    assert np.diff(bars[:, 0]) / np.diff(line[:, 0]) == pytest.approx(1 / 4, abs=0.01)
 
 
 def test_gaps_stay_open_and_values_that_a_logarithm_has_not_are_left_out():

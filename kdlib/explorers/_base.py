@@ -23,8 +23,8 @@ def module(*pieces):
 class Embedded(anywidget.AnyWidget):
     """A figure or a form that computes where it is shown.
 
-    A subclass names its kind, as its module does, and the module, ``_esm``; it tags with ``page=True``
-    the traits that a static page needs to begin with.
+    A subclass names its kind, as its module does, and the module, ``_esm``; it tags with ``page=True`` the traits that
+    a static page needs to begin with, and draws its :meth:`picture`.
     """
 
     _kind = ""

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from playwright.sync_api import Page
 from watched import opened
 
-EXPLORERS = ["book/index", "book/02_problem_setup"]  # the effective logit's pages
+LOGIT_PAGES = ["book/index", "book/02_problem_setup"]  # of the effective logit's explorer
 STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
 RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
 INEFFICIENCY = "book/04_data_inefficiency.html", ".kd-inefficiency", "i."
@@ -51,7 +51,7 @@ class Shown:
 
 @contextmanager
 def opened_at(browser, site, home, state):
-    """An explorer of students, at an address that holds the state."""
+    """An explorer on its page, at an address that holds the state."""
     path, selector, prefix = home
     with opened(browser, site, f"{path}#{address(state, prefix)}", whole=False) as page:
         yield Shown(page, selector, prefix)

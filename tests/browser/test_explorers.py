@@ -9,8 +9,8 @@ from scipy.special import softmax
 from shown import (
     CLASSES,
     CORRECTION,
-    EXPLORERS,
     INEFFICIENCY,
+    LOGIT_PAGES,
     RISK,
     STUDENT,
     Shown,
@@ -31,7 +31,7 @@ from kdlib import beats, class_effective_logit, effective_logit, split_threshold
 from kdlib.explorers import ClassesExplorer, CorrectionExplorer, InefficiencyExplorer
 
 
-@pytest.fixture(params=EXPLORERS)
+@pytest.fixture(params=LOGIT_PAGES)
 def explorer(request):
     return f"{request.param}.html"
 
@@ -247,7 +247,7 @@ def test_two_explorers_share_an_address(browser, site):
         assert [shown.sliders() for shown in both] == states
 
 
-@pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in EXPLORERS),
+@pytest.mark.parametrize("path, selector", [*((f"{path}.html", ".kd-effective-logit") for path in LOGIT_PAGES),
                                             STUDENT[:2], RISK[:2], INEFFICIENCY[:2], CORRECTION[:2], CLASSES[:2]])
 def test_explorer_is_a_still_picture_without_scripts(browser, site, path, selector):
     with opened(browser, site, path, whole=False, java_script_enabled=False) as page:
