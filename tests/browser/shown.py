@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import Page
-from watched import opened
+from watched import explorers_are_live, opened
 
 LOGIT_PAGES = ["book/index", "book/02_problem_setup"]  # of the effective logit's explorer
 STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
@@ -70,6 +70,7 @@ def visit(page, url):
     """Load the page anew, though only what follows # in its address may differ."""
     page.goto("about:blank")
     page.goto(url)
+    explorers_are_live(page)
 
 
 def address(state, prefix=""):

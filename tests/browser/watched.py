@@ -41,7 +41,13 @@ def opened(browser, site, path, *, whole=True, viewport=DESKTOP, **settings):
             context.route("**/mathjax/*.js*", lambda route: route.fulfill(content_type="text/javascript", body=""))
         page = context.new_page()
         page.goto(site + path)
-        if whole and settings.get("java_script_enabled", True):
-            settle(page)
+        if settings.get("java_script_enabled", True):
+            (settle if whole else explorers_are_live)(page)
         yield page
     assert not [trouble for trouble in troubles if not any(known in trouble for known in KNOWN)]
+
+
+def explorers_are_live(page):
+    """Wait until their scripts have drawn them in place of the still pictures, at the width that they have at last."""
+    page.wait_for_function("!document.querySelector('.kd-explorer > .kd-still')")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
