@@ -23,6 +23,8 @@ MIME = "application/vnd.kdlib.claims+json"  #: the type of a ledger's records, a
 
 #: What is asserted, in our words, by id; each has place, claim, chapter, measured, relation, some a condition. Formulas
 #: stand between dollars.
+#:
+#: :meta hide-value:
 CLAIMS = tomllib.loads((files("kdlib") / "claims.toml").read_text("utf-8"))
 
 # A relation -> how far a number is on the right side of a limit, and whether the limit itself will do.
