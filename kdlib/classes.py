@@ -191,8 +191,9 @@ def class_correction_logit(
               = T^2\, \frac{1\{k = y_g\} - \pi_k(z_t)}{\pi_k(z_t/T)} - \text{mean}
 
     In the equations of :func:`class_effective_logit` let :math:`\rho = 1 - \varepsilon`: to first order,
-    :math:`q_k\,(\delta z_k - \sum_j q_j\,\delta z_j) / T^2 = 1\{k = y_g\} - \pi_k(z_t)`. A wrong class of which the
-    teacher is sure falls by much more than others. Beyond the range of float64 an entry is ``inf`` of the right sign.
+    :math:`q_k\,(\delta z_k - \sum_j q_j\,\delta z_j) / T^2 = 1\{k = y_g\} - \pi_k(z_t)`. For :math:`T > 1` a
+    wrong class of which the teacher is sure falls by much more than others; at T = 1 all fall alike, below that it
+    falls least. Beyond the range of float64 an entry is ``inf`` of the right sign.
 
     Args and errors as in :func:`class_effective_logit`.
 

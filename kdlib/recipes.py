@@ -64,7 +64,8 @@ class Mixture:
 
     @property
     def lam(self) -> float:
-        r""":math:`\lambda`, the ratio of the pulls where logits are small against T."""
+        r""":math:`\lambda`; times the number of classes, the ratio of the pulls per unit of logit where logits are
+        small against T."""
         return self.T * self.kappa
 
     @property
@@ -309,7 +310,8 @@ recipes: Mapping[str, Recipe] = MappingProxyType({
         repository="keras-team/keras-io", version="1da2fde",
         file="examples/vision/knowledge_distillation.py",
         arguments="distiller.compile(alpha={hard}, temperature={T})",
-        note="The same before the square of T was added to it.",
+        note="The same before the square of T was added to it. In that version the distiller also exchanges teacher "
+        "and student.",
     ),
     "DeiT, soft": Recipe(
         soft=0.5, hard=0.5, T=1.0, t_squared=True, reduction="mean", classes=1000,

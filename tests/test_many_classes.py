@@ -83,7 +83,7 @@ def test_a_student_corrects_some_of_the_mistakes_that_its_teacher_makes(monkeypa
     monkeypatch.setattr(experiment, "OWN", 60)
     short, shifts = (experiment.corrections(KEY, NetworkSetting(steps=20, shifts=shifts)) for shifts in (0, 1))
     assert (short.mistakes.sum(axis=1) == short.mistakes.sum(axis=1)[0]).all() and short.mistakes.any()
-    assert (short.corrected <= short.mistakes).all()
+    assert (short.corrected <= short.mistakes).all() and short.corrected.any()
     assert np.array_equal(short.mistakes, shifts.mistakes)  # the same samples and teacher
     assert not np.array_equal(short.error, shifts.error)
 
