@@ -84,7 +84,7 @@ function build({ host, id, model }) {
     <dl class="kd-readout">
       <div><dt><i>κ</i> decides who wins</dt><dd data-read="kappa"></dd></div>
       <div><dt><i>ρ</i> soft ratio of Eq. 2</dt><dd data-read="rho"></dd></div>
-      <div><dt><i>λ</i> pull on small logits</dt><dd data-read="lambda"></dd></div>
+      <div><dt><i>λ</i> pull on small logits, per class</dt><dd data-read="lambda"></dd></div>
     </dl>
     <div aria-live="polite"><p class="kd-note" id="${id}-note"></p><ul class="kd-warnings"></ul></div>
     ${canvas(id, "title")}
