@@ -1,4 +1,4 @@
-"""One browser and one server for all tests of a process."""
+"""A browser and a server for the tests of a module: while Playwright is on, no other test could run an event loop."""
 
 import base64
 import os
@@ -13,7 +13,7 @@ from watched import HTML, ROOT
 from kdlib.explorers import StudentExplorer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     try:
         with launched() as browser:
@@ -22,14 +22,14 @@ def browser():
         pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def on_disk():
     if not (HTML / "index.html").exists():
         pytest.fail(f"no pages in {HTML.relative_to(ROOT)}: run make book first")
     return HTML.as_uri() + "/"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(on_disk):
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args):
@@ -46,7 +46,7 @@ def site(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def evaluate(browser):
     """Calls a JavaScript function (module, argument) in a page, with the module of an explorer's class."""
     with browser.new_context() as context:
@@ -60,6 +60,6 @@ def evaluate(browser):
         yield call
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def task():
     return StudentExplorer().task
