@@ -106,7 +106,7 @@ def _connected(address):
     except ModuleNotFoundError as missing:
         raise _not_installed(missing) from None
     try:
-        return Client(address, timeout=5)
+        return Client(address, timeout=5, set_as_default=False)  # one that fails leaves Dask's settings alone
     except (OSError, ValueError) as error:
         raise ValueError(f"client must be the address of a running scheduler, got {shown(address)} ({error}): "
                          "start one by `dask scheduler`, which prints its address, and workers by "

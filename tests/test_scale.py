@@ -341,7 +341,8 @@ def test_a_bar_shows_how_far_it_is(cluster, monkeypatch):
 
 
 def test_what_is_no_sweep_is_refused(monkeypatch):
-    monkeypatch.setattr("distributed.Client", lambda address, timeout: Client(address, timeout=timeout / 10))
+    monkeypatch.setattr("distributed.Client", lambda address, timeout, **options: Client(
+        address, timeout=timeout / 10, **options))
     with pytest.raises(ValueError, match=r"settings must be tuples of the task's arguments, got 2: write \(key, rho\)"):
         sweep(pow, [2, 3])
     with pytest.raises(ValueError, match=r"client must be a distributed.Client or the address .*, got 8786: write"):
