@@ -22,7 +22,7 @@ PHONE = {"width": 390, "height": 844}
 KNOWN = ("Identifier 'THEBE_JS_URL' has already been declared", "Got invalid theme mode: . Resetting to auto.")
 
 # A script that was preloaded although scripts are switched off; what was still to come when a test left the page.
-NO_FAILURES = ("csp", "net::ERR_ABORTED")
+HARMLESS = ("csp", "net::ERR_ABORTED")
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def opened(browser, site, path, *, whole=True, viewport=DESKTOP, **settings):
     with browser.new_context(viewport=viewport, **settings) as context:
         context.set_default_timeout(60_000)
         context.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or troubles.append(f"left: {r.url}"))
-        context.on("requestfailed", lambda r: r.failure in NO_FAILURES or troubles.append(f"failed: {r.url} {r.failure}"))
+        context.on("requestfailed", lambda r: r.failure in HARMLESS or troubles.append(f"failed: {r.url} {r.failure}"))
         context.on("response", lambda r: r.status < 400 or troubles.append(f"{r.status}: {r.url}"))
         context.on("weberror", lambda e: troubles.append(f"script: {e.error}"))
         context.on("console", lambda m: m.type == "error" and troubles.append(f"console: {m.text}"))
