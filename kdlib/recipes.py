@@ -27,7 +27,6 @@ A squared distance of logits or of probabilities in place of D is another loss, 
 none of these.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -142,9 +141,6 @@ def _soft_factor(T, t_squared, reduction, classes):
     return (T**2 if t_squared else 1) / r
 
 
-_PLACES = re.compile(r"\{\w+\}")
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A published recipe, as its source has it."""
@@ -170,6 +166,15 @@ class Recipe:
         return mixture(soft=self.soft, hard=self.hard, T=self.T, t_squared=self.t_squared, reduction=self.reduction,
                        classes=self.classes)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether its code has a weight to set.
+
+        >>> recipe("ModelOpt").has_weights
+        False
+        """
+        return "{soft}" in self.arguments or "{hard}" in self.arguments
+
     def matched_to(self, other: Mixture, classes: int | None = None) -> "Recipe":
         r"""This recipe with the weights and the temperature that mean the same as another's mixture.
 
@@ -189,7 +194,7 @@ class Recipe:
         >>> print(recipe("keras.io example, first").matched_to(tutorial).spelled())
         distiller.compile(alpha=0.42857, temperature=2)
         """
-        if not {"{soft}", "{hard}"} & set(_PLACES.findall(self.arguments)):
+        if not self.has_weights:
             raise ValueError(f"the recipe must have weights to set, got {self.arguments}: take another one")
         if "{T}" not in self.arguments and other.T != self.T:
             raise ValueError(f"T must be {shown(self.T)}, got {shown(other.T)}: this recipe's code has no temperature")

@@ -7,7 +7,7 @@ from jax.nn import softmax
 from kdlib._checks import numeric, require, shown, temperature, whole
 from kdlib.classes import beats, class_effective_logit
 from kdlib.explorers._base import Explorer, module
-from kdlib.explorers._still import BLUE, GREEN, ORANGE, axes, polyline, still, words
+from kdlib.explorers._marks import BLUE, GREEN, ORANGE, axes, polyline, still, words
 
 MOST, LARGEST = 10, 500  # classes, and the size of a logit
 

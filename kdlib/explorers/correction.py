@@ -9,7 +9,7 @@ import traitlets
 from kdlib._checks import choice
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import Explorer, module
-from kdlib.explorers._still import GREEN, axes, dot, dotted, followed, still, words
+from kdlib.explorers._marks import GREEN, axes, dot, dotted, followed, still, words
 from kdlib.explorers._task import EPOCHS, NETWORK
 from kdlib.hard_labels import hard_label_projection
 from kdlib.students import NestedStudents

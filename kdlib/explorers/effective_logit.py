@@ -6,7 +6,7 @@ import traitlets
 from kdlib._checks import real
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import Explorer, module
-from kdlib.explorers._still import BLUE, ORANGE, axes, polyline, still, words
+from kdlib.explorers._marks import BLUE, ORANGE, axes, polyline, still, words
 
 
 class EffectiveLogitExplorer(Explorer):

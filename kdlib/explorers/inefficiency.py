@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from kdlib._checks import choice, whole
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import Explorer, module
-from kdlib.explorers._still import axes, dotted, followed, mark, scaled, still, words
+from kdlib.explorers._marks import axes, dotted, followed, mark, scaled, still, words
 from kdlib.inefficiency import data_inefficiency
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents

@@ -1,38 +1,39 @@
 // The exchange office: a form for a recipe's settings, and what they mean.
 
-const field = (name) => ({
-  show(input, value, _, model) {
+const published = (model, name) => model.get("recipes")[model.get("recipe")]?.[name];
+
+const NUMBER = {
+  show(input, value, { name }, model) {
     const typing = input.matches(":focus") && !input.dataset.left;
-    if (!typing) input.value = value ?? model.get("recipes")[model.get("recipe")][name] ?? "";
+    if (!typing) input.value = value ?? published(model, name) ?? "";
     input.setCustomValidity("");
     input.removeAttribute("aria-invalid");
   },
   /** What was typed; null if that is the published value, or nothing; undefined if it is refused. */
-  take(input, _, model) {
-    const published = model.get("recipes")[model.get("recipe")][name];
+  take(input, { name }, model) {
     const empty = input.value === "" && !input.validity.badInput;
     const value = input.validity.badInput ? NaN : Number(input.value);
     const wrong = empty ? "" : refusal(name, value);
     input.setCustomValidity(wrong);
-    input.toggleAttribute("aria-invalid", false);
     if (wrong) input.setAttribute("aria-invalid", "true");
-    return wrong ? undefined : empty || value === published ? null : value;
+    else input.removeAttribute("aria-invalid");
+    return wrong ? undefined : empty || value === published(model, name) ? null : value;
   },
-});
+};
 
 const PLAIN = {
   show(input, value, { name }, model) {
-    const now = value ?? model.get("recipes")[model.get("recipe")][name];
+    const now = value ?? published(model, name);
     if (input.type === "checkbox") input.checked = now;
     else input.value = now;
   },
   take(input, { name }, model) {
     const now = input.type === "checkbox" ? input.checked : input.value;
-    return now === model.get("recipes")[model.get("recipe")]?.[name] ? null : now;
+    return now === published(model, name) ? null : now;
   },
 };
 
-const number = (name) => ({ name, valid: (v) => !refusal(name, v), ...field(name) });
+const number = (name) => ({ name, valid: (v) => !refusal(name, v), ...NUMBER });
 const SETTINGS = ["soft", "hard", "T", "t_squared", "reduction", "classes"];
 const CONTROLS = [
   {

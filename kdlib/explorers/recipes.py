@@ -10,7 +10,7 @@ from kdlib.explorers._base import Embedded, module
 from kdlib.recipes import Mixture, Recipe, mixture, recipe, recipes
 
 _ALONE = {"soft": 1, "hard": 1, "T": 1, "t_squared": True, "reduction": "batchmean", "classes": 2}
-_MEAN = {"batchmean": "mean", "mean": "batchmean"}
+_OTHER = {"batchmean": "mean", "mean": "batchmean"}
 
 
 def _in_words(found):
@@ -76,7 +76,7 @@ class RecipeExplorer(Embedded):
         if value is None:
             return None
         if name == "reduction":
-            return choice(name, value, _MEAN, "the form has these; kdlib.recipes.mixture takes any divisor")
+            return choice(name, value, _OTHER, "the form has these; kdlib.recipes.mixture takes any divisor")
         mixture(**_ALONE | {name: value})
         return {"t_squared": bool, "classes": int}.get(name, float)(value)
 
@@ -94,7 +94,7 @@ class RecipeExplorer(Embedded):
         now, found = self.settings(), self.mixture()
         others = [
             ("The factor T²", "Without it" if now.t_squared else "With it", replace(now, t_squared=not now.t_squared)),
-            ("The reduction", f"With “{_MEAN[now.reduction]}”", replace(now, reduction=_MEAN[now.reduction])),
+            ("The reduction", f"With “{_OTHER[now.reduction]}”", replace(now, reduction=_OTHER[now.reduction])),
         ]
         warnings = []
         for what, how, other in others:
@@ -112,7 +112,7 @@ class RecipeExplorer(Embedded):
         classes = self.settings().classes
         for name, it in recipes.items():
             key = it.arguments, it.t_squared, it.reduction
-            if key in seen or not ("{soft}" in it.arguments or "{hard}" in it.arguments):
+            if key in seen or not it.has_weights:
                 continue
             seen.add(key)
             if "{T}" not in it.arguments and own.T != it.T:

@@ -4,7 +4,7 @@ import numpy as np
 
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import module
-from kdlib.explorers._still import GREEN, axes, dotted, followed, polyline, scaled, still, words
+from kdlib.explorers._marks import GREEN, axes, dotted, followed, polyline, scaled, still, words
 from kdlib.explorers._task import NETWORK, TaskExplorer
 from kdlib.risk import weight_gaps
 from kdlib.students import NestedStudents

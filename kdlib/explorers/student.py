@@ -6,7 +6,7 @@ import traitlets
 from kdlib._checks import whole
 from kdlib.distillation import effective_logit
 from kdlib.explorers._base import module
-from kdlib.explorers._still import axes, dotted, followed, mark, scaled, still, words
+from kdlib.explorers._marks import axes, dotted, followed, mark, scaled, still, words
 from kdlib.explorers._task import DRAWS, NETWORK, TaskExplorer, labels
 from kdlib.students import NestedStudents
 
