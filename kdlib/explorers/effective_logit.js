@@ -1,5 +1,10 @@
 // The effective-logit explorer: Eq. 3 against the teacher's logit.
 
+import { effectiveLogit } from "./distillation.js";
+import {
+  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, TEMPERATURE,
+} from "./page.js";
+
 const Z_MAX = 10; // teacher logits shown
 const VIEW = 12; // effective logits shown
 
