@@ -221,6 +221,18 @@ def test_a_bad_parameter_stops_papermill_with_the_remedy(name, tmp_path):
     assert len(errors) == 1 and message in errors[0]
 
 
+@each_notebook
+def test_a_notebook_looks_at_its_parameters_first(name):
+    parameters, after, *_ = code_cells(nbformat.read(NOTEBOOKS[name], as_version=4))
+    assert "parameters" in parameters.metadata.tags and "\nrefuse_unknown_parameters(globals())" in after.source
+
+
+def test_a_misspelt_parameter_stops_papermill(tmp_path):
+    result, _ = papermill("index", tmp_path, {"rh": 0.9})
+    assert result.returncode != 0
+    assert "ValueError: rh is no parameter of this notebook: it has rho, T, z_t" in result.stderr
+
+
 @pytest.mark.parametrize("name, message", [(name, message) for name in REFUSED for message in REFUSED[name]])
 def test_bad_parameters_are_refused(name, message):
     assert message in (stops_with(name, REFUSED[name][message]) or "")

@@ -4,7 +4,17 @@ A chapter loads what is stored, computes a part of it again, and compares. ``pyt
 is out of date. The library itself imports nothing from here.
 """
 
+from kdlib.experiments._parameters import refuse_unknown_parameters
 from kdlib.experiments._show import show
 from kdlib.experiments._store import Experiment, ReplayDiffers, Results, Setting, parameter, quantity
 
-__all__ = ["Experiment", "ReplayDiffers", "Results", "Setting", "parameter", "quantity", "show"]
+__all__ = [
+    "Experiment",
+    "ReplayDiffers",
+    "Results",
+    "Setting",
+    "parameter",
+    "quantity",
+    "refuse_unknown_parameters",
+    "show",
+]
