@@ -13,7 +13,9 @@ settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 
 WITHOUT_BOOK = find_spec("jupyter_book") is None
-collect_ignore = WITHOUT_BOOK * ["browser", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py",
+# Files of fixtures hold no examples, and two of one name could not both be imported as modules.
+collect_ignore = ["conftest.py", "browser/conftest.py"]
+collect_ignore += WITHOUT_BOOK * ["browser", "test_build.py", "test_notebooks.py", "test_pdf.py", "test_plots.py",
                                   "test_settings.py", "test_still.py"]
 
 
