@@ -25,13 +25,16 @@ a student that has not seen it. The steps, in order; the page's own JavaScript f
    undecided.
 9. *Curve.* For m = N, and then :math:`\lfloor N\, 2^{-k/4} + 1/2 \rfloor \ge 8`, the share e of mistakes (margins that
    are not positive) of the chosen cell's students, on all that judge. Smoothed, :math:`(e M + 1/2)/(M + 1)`.
-10. *Forecast from M' of the sizes*: the straight line through log share against log size, by least squares on the last
-    nine sizes up to M', its slope at most 0.
-11. *Back-test.* From every size with at least five up to it, and :math:`k = 4` or 8 steps below a known one, forecast
-    that one, and keep the size of the difference of the logarithms. The band at 2N is :math:`e^{\pm w}` times the
-    forecast, with w the largest such difference for 4 steps, or two standard errors of the share at N if that is more;
-    the band at 4N the same with 8 steps. Between them, w is linear in log n. Coverage: how many of the tests fell into
-    the band of the tests that could be made before.
+10. *Forecast from the first i sizes*, :math:`i \ge 5`: the straight line through log share against log size, by least
+    squares on the last 17 of them, its slope at most 0.
+11. *Band at 2N and 4N.* From every i that is k = 4 or 8 sizes below a known one, forecast that one, and let r be the
+    root mean square of the differences of the logarithms. With :math:`q^2 = (1 - e)/(e M)` for the last smoothed share
+    e, the band is :math:`e^{\pm w}` times the forecast, :math:`w = 2 \sqrt{r^2 + q^2}`; without such an i it is all
+    from 0 to 1. Between N, where r = 0, 2N and 4N, w is linear in log n.
+12. *Coverage.* The band is made again from the first i sizes alone, for each i at which it can be and the share k sizes
+    later is known; how many of these shares were inside, and of how many.
+13. *More samples* help if :math:`e^{w/2}` times the forecast at 2N, or else at 4N, is below the last smoothed share.
+    Then the teacher's answers will do if the forecast for :math:`\rho = 1` is not above that; else they need labels.
 
 Sources: leave-one-out as in C. E. Rasmussen and C. K. I. Williams, *Gaussian Processes for Machine Learning*, 2006,
 Eq. 5.12. The rules are ours.
@@ -39,23 +42,26 @@ Eq. 5.12. The rules are ours.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from kdlib._checks import numeric, ratio, real, require, require_classes, require_labels, require_logits, temperature
+from kdlib.advise._head import predictions
+from kdlib.advise._report import drawn, sentences
 from kdlib.classes import class_targets
 from kdlib.distillation import targets
 from kdlib.networks import fully_connected
-from kdlib.statistics import as_far_as
 from kdlib.students import NestedStudents
 
 TEMPERATURES = 1.0, 4.0, 10.0  #: of the cells
 LAMBDAS = 0.1, 0.3, 1.0, 3.0, 10.0, 30.0  #: strengths of the labels, T^2 (1 - rho) / rho
 FEWEST, FEW = 50, 300  #: labels below which there is no verdict, or a warning
 _STEPS = 4  # sizes from one number of samples to its double
-_FITTED, _LEAST = 9, 5  # sizes that a forecast is made from, at most and at least
+_PENALTY = 1e-3  # where a linear head cannot reach its targets
+_FITTED, _LEAST = 17, 5  # sizes that a forecast is made from, at most and at least
 
 
 class Forecast(NamedTuple):
@@ -74,18 +80,27 @@ class Advice:
     T: float  #: its temperature
     verdict: str  #: ``"move"`` there from the default, ``"keep"`` the default, or ``"undecided"``
     default: tuple[float, float]  #: the cell to beat
-    cells: np.ndarray  #: a row for each cell: ``rho``, ``T``, ``estimate`` (the loss), ``error`` (of its difference from
-    #: the chosen cell's), ``mistakes`` (their share)
+    cells: np.ndarray  #: a row for each cell: ``rho``, ``T``, ``estimate`` (the mean loss), ``error`` (of that estimate
+    #: minus the chosen cell's) and ``mistakes`` (their share)
     avoid: tuple[tuple[float, float], ...]  #: cells (rho, T) that are surely worse than the chosen one
     perfect: float  #: share of mistakes if the teacher always put the label first, and no other label was used
     useless: float  #: share of mistakes if the teacher knew nothing: that of the labels alone
-    more: str  #: what would help: ``"labels"``, ``"queries"`` to the teacher, or ``"neither"``
     coverage: dict[int, tuple[int, int]]  #: for 2 and 4 times the samples: forecasts within their band, and all
     sizes: np.ndarray  #: numbers of samples, increasing
     curves: dict[str, np.ndarray]  #: smoothed shares of mistakes there: ``chosen``, ``default``, ``soft``, ``hard``
     warnings: tuple[str, ...]  #: sentences
     judged: int  #: samples that the students were judged on
-    _gain: tuple[float, float]  # of the best cell over the default, and its standard error
+    _gain: tuple  # the best cell, how far its loss is below the default's, and the standard error of that
+
+    @property
+    def more(self) -> str:
+        """What would help: more samples with ``"labels"``, ``"queries"`` to the teacher alone, or ``"neither"``."""
+        for n in (2 * self.sizes[-1], 4 * self.sizes[-1]):
+            error, width = self._expected(n)
+            most = error * np.exp(width / 2)
+            if most < self.curves["chosen"][-1]:
+                return "queries" if self._expected(n, "soft")[0] <= most else "labels"
+        return "neither"
 
     def forecast(self, n: int, curve: str = "chosen") -> Forecast:
         """The share of mistakes at n samples, with its band; up to N it is interpolated between what was measured.
@@ -96,24 +111,45 @@ class Advice:
         first, N = int(self.sizes[0]), int(self.sizes[-1])
         n = real("n", n, f"lie in [{first}, {4 * N}]", lambda n: first <= n <= 4 * N,
                  "forecasts reach to four times the samples")
-        shares = self.curves[curve]
-        noise = 2 * np.sqrt((1 - shares[-1]) / (shares[-1] * self.judged))
+        error, width = self._expected(n, curve)
+        return Forecast(float(min(error, 1)), float(error * np.exp(-width)), float(min(error * np.exp(width), 1)))
+
+    def _expected(self, n, curve="chosen"):
+        """The share of mistakes at n samples, and half the width of its band in logarithms."""
+        shares, N = self.curves[curve], self.sizes[-1]
+        widths = [_width(self.sizes, shares, self.judged, steps) for steps in (0, _STEPS, 2 * _STEPS)]
         if n <= N:
-            return _banded(np.exp(np.interp(np.log(n), np.log(self.sizes), np.log(shares))), noise)
-        widths = [noise, *(max(noise, _width(_misses(self.sizes, shares, k))) for k in (_STEPS, 2 * _STEPS))]
-        known = np.isfinite(widths).sum()
+            return np.exp(np.interp(np.log(n), np.log(self.sizes), np.log(shares))), widths[0]
+        known = int(np.isfinite(widths).sum())
         width = np.interp(np.log2(n / N), range(known), widths[:known], right=np.inf if known < 3 else None)
-        return _banded(_extrapolated(self.sizes, shares, n), width)
+        return _extrapolated(self.sizes, shares, n), width
 
     def __str__(self):
-        return "\n\n".join(_sentences(self))
+        return "\n\n".join(sentences(self))
 
     __repr__ = __str__
+
+    def figure(self):
+        """The learning curves with the forecast, above the loss of all cells: a :class:`~kdlib.plots.Described`.
+
+        Raises:
+            ModuleNotFoundError: plotly is not installed.
+        """
+        from kdlib.plots import Described
+
+        return Described(drawn(self), " ".join(sentences(self, brief=True)))
+
+    def _repr_html_(self):
+        words = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(self))
+        try:
+            return words + self.figure()._repr_mimebundle_()["text/html"]
+        except ModuleNotFoundError:
+            return words
 
 
 def advise(
     x: Float[ArrayLike, "n d"],
-    z_t: Float[ArrayLike, "n *K"],
+    z_t: Float[ArrayLike, " n *classes"],
     y_g: Int[ArrayLike, " n"],
     *,
     cells: Sequence[tuple[float, float]] | None = None,
@@ -121,6 +157,7 @@ def advise(
     held_out: tuple | None = None,
     kernel: Callable | None = None,
     depth: int = 3,
+    features: bool = False,
     reluctance: float = 1.0,
     jitter: float = 0.0,
     engine: str = "memory",
@@ -137,8 +174,11 @@ def advise(
             student of the others.
         kernel: any symmetric positive definite ``k(x1, x2)``; by default the NTK of a wide ReLU network.
         depth: its hidden layers.
+        features: whether x holds frozen features, of which the student is a linear function: the kernel is their own
+            product, and where there are more samples than features, a linear head is trained for every size.
         reluctance: standard errors by which a cell must beat the default.
-        jitter, engine: as in :class:`~kdlib.students.NestedStudents`.
+        jitter, engine: as in :class:`~kdlib.students.NestedStudents`. With more samples than features, jitter is twice
+            the penalty on the squared norm of the head's weights, beside the loss summed over samples; 1e-3 if 0.
 
     Raises:
         ValueError: an argument outside its domain, arrays that do not belong together, or samples so nearly alike that
@@ -159,20 +199,30 @@ def advise(
     cells = list(dict.fromkeys([*cells, default]))
     reluctance = real("reluctance", reluctance, "lie in [0, inf)", lambda r: 0 <= r < np.inf, "1 to 2 serve well")
     others = None if held_out is None else _held_out(held_out, x, z_t)
+    if features and kernel is not None:
+        raise ValueError("kernel must be left out with features=True, whose kernel is x1 x2^T: choose one of the two")
 
     first = np.sort(np.unique(x.reshape(len(x), -1), axis=0, return_index=True)[1])
     copies = len(x) - len(first)
     first = first[np.argsort(np.arange(len(first)) * ((5**0.5 - 1) / 2) % 1, kind="stable")]
     x, z_t, y_g = x[first], z_t[first], y_g[first]
+    if len(x) < 8:
+        raise ValueError(f"x must hold at least 8 different samples, got {len(x)}: curves begin there")
 
-    students = NestedStudents(x, kernel or fully_connected(depth).ntk, jitter=jitter, engine=engine)
-    predict = _unseen(students) if others is None else lambda z, sizes: students.predict(others[0], z, sizes)
-    labels = y_g if others is None else others[2]
+    x_test, labels = (None, y_g) if others is None else others[::2]
+    if features and len(x) > x.shape[1]:
+        answers = lambda z_t, cells, sizes: predictions(x, z_t, y_g, cells, sizes, jitter or _PENALTY, x_test)
+    else:
+        kernel = (lambda a, b: a @ b.T) if features else kernel or fully_connected(depth).ntk
+        students = NestedStudents(x, kernel, jitter=jitter, engine=engine)
+        learnt = _unseen(students) if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
 
-    def margins(z_t, cells, sizes):
-        z = _targets(z_t, y_g, cells)
-        f = predict(z.reshape(len(z), -1), sizes)
-        return _margins(f.reshape(*f.shape[:2], *z.shape[1:]), labels)  # sizes, samples, cells
+        def answers(z_t, cells, sizes):
+            z = _targets(z_t, y_g, cells)
+            f = learnt(z.reshape(len(z), -1), sizes)
+            return f.reshape(*f.shape[:2], *z.shape[1:])
+
+    margins = lambda *which: _margins(answers(*which), labels)  # sizes, samples, cells
 
     at_all = margins(z_t, cells, [len(x)])[0]
     loss = _loss(at_all)
@@ -180,8 +230,9 @@ def advise(
     best = int((means <= means.min() * (1 + 1e-9)).argmax())
     usual = cells.index(default)
     gain, error = _difference(loss[:, usual], loss[:, best])
-    warnings, forbidden = _warnings(x, z_t, y_g, others, copies, cells[best], (at_all[:, cells.index(_HARD)] <= 0)
-                                    if _HARD in cells else None)
+    mistakes = lambda z_t, cell: float((margins(z_t, [cell], [len(x)]) <= 0).mean())
+    useless, perfect = mistakes(z_t, _HARD), mistakes(_corrected(z_t, y_g), _SOFT)
+    warnings, forbidden = _warnings(x, z_t, y_g, others, copies, cells[best], useless)
     verdict = "undecided" if forbidden else "move" if gain > max(reluctance * error, 0) else "keep"
     chosen = best if verdict == "move" else usual
     worse, errors = _difference(loss, loss[:, [chosen]])
@@ -196,13 +247,10 @@ def advise(
     shares = (margins(z_t, list(along.values()), sizes) <= 0).mean(1)
     smoothed = (shares * len(labels) + 0.5) / (len(labels) + 1)
     curves = dict(zip(along, smoothed.T, strict=True))
-    perfect = float((margins(_corrected(z_t, y_g), [_SOFT], [len(x)]) <= 0).mean())
-    coverage = {2**i: _coverage(_misses(sizes, curves["chosen"], i * _STEPS)) for i in (1, 2)}
-    advice = Advice(*cells[chosen], verdict, default, table, tuple(cells[i] for i in np.flatnonzero(surely)), perfect,
-                    float(shares[-1, -1]), "", coverage, sizes, curves, tuple(warnings), len(labels),
-                    (float(gain), float(error)))
-    object.__setattr__(advice, "more", _more(advice))
-    return advice
+    coverage = {2**i: _coverage(sizes, curves["chosen"], len(labels), i * _STEPS) for i in (1, 2)}
+    return Advice(*cells[chosen], verdict, default, table, tuple(cells[i] for i in np.flatnonzero(surely)), perfect,
+                  useless, coverage, sizes, curves, tuple(warnings), len(labels),
+                  (cells[best], float(gain), float(error)))
 
 
 _SOFT, _HARD = (1.0, 1.0), (0.0, 1.0)  # the ends, where T plays no part
@@ -284,32 +332,25 @@ def _extrapolated(sizes, shares, n):
 
 
 def _misses(sizes, shares, steps):
-    """Logarithmic errors of the forecasts that could be made `steps` sizes before each."""
-    ends = range(_LEAST, len(sizes) - steps + 1)
-    return np.array([abs(np.log(shares[i + steps - 1] / _extrapolated(sizes[:i], shares[:i], sizes[i + steps - 1])))
-                     for i in ends])  # fmt: skip
+    """Logarithmic errors of the forecasts that could be made so many sizes before each."""
+    ends = range(_LEAST, len(sizes) - steps + 1) if steps else ()
+    known = {i: (shares[i + steps - 1], _extrapolated(sizes[:i], shares[:i], sizes[i + steps - 1])) for i in ends}
+    return {i: np.log(share / forecast) for i, (share, forecast) in known.items()}
 
 
-def _width(misses):
-    return misses.max() if len(misses) else np.inf
+def _width(sizes, shares, judged, steps):
+    """Half the band's width so many sizes ahead, in logarithms."""
+    misses = np.array(list(_misses(sizes, shares, steps).values()))
+    if steps and not len(misses):
+        return np.inf
+    return 2 * np.sqrt((misses @ misses / len(misses) if steps else 0) + (1 - shares[-1]) / (shares[-1] * judged))
 
 
-def _coverage(misses):
-    """How many forecasts were within the band of those before, and of how many."""
-    return int((misses[1:] <= np.maximum.accumulate(misses)[:-1]).sum()), max(len(misses) - 1, 0)
-
-
-def _banded(error, width):
-    return Forecast(float(min(error, 1)), float(error * np.exp(-width)), float(min(error * np.exp(width), 1)))
-
-
-def _more(advice):
-    N = int(advice.sizes[-1])
-    for n in (2 * N, 4 * N):
-        expected = advice.forecast(n)
-        if expected.high < advice.curves["chosen"][-1]:
-            return "queries" if advice.forecast(n, "soft").error <= expected.high else "labels"
-    return "neither"
+def _coverage(sizes, shares, judged, steps):
+    """How many later shares were inside the bands made before them, and of how many."""
+    widths = {i: _width(sizes[:i], shares[:i], judged, steps) for i in range(_LEAST + steps, len(sizes) + 1)}
+    inside = [abs(miss) <= widths[i] for i, miss in _misses(sizes, shares, steps).items() if i in widths]
+    return sum(inside), len(inside)
 
 
 # --- What is given --------------------------------------------------------------------------------------------------
@@ -352,71 +393,48 @@ def _cell(name, pair):
     return _SOFT if rho == 1 else _HARD if rho == 0 else (rho, T)
 
 
-def _warnings(x, z_t, y_g, others, copies, best, hard_mistakes):
+def _warnings(x, z_t, y_g, others, copies, best, useless):
     """Sentences, and whether they forbid an answer."""
     labels = y_g if others is None else others[2]
     found, forbidden = [], False
     if len(labels) < FEW:
         forbidden = len(labels) < FEWEST
-        found.append(f"Only {len(labels)} labels judge the students; {FEW} are enough, and below {FEWEST} there is no verdict.")
+        found.append(f"Only {len(labels)} labels judge the students: {FEW} are enough, and below {FEWEST} there is no "
+                     "verdict.")
     if len(np.unique(labels)) < 2:
         forbidden = True
-        found.append("All labels that judge the students are the same one: they cannot tell good students from bad.")
+        found.append("All labels that judge the students are the same: they cannot tell good students from bad.")
     right = _is_right(z_t, y_g)
     if others is not None:
         elsewhere = _is_right(*others[1:])
-        share, apart = right.mean(), right.mean() - elsewhere.mean()
-        both = np.concatenate([right, elsewhere])
-        if apart > 3 * both.std() * (1 / len(right) + 1 / len(elsewhere)) ** 0.5 and apart > 0:
-            found.append(f"The teacher is right on {share:.1%} of the given labels, and on {elsewhere.mean():.1%} of those held "
-                         "out: it seems to have seen the given ones. The verdict is for these samples; others will gain less.")
-    elif right.all() and hard_mistakes is not None and hard_mistakes.mean() > 0.05:
+        error = np.concatenate([right, elsewhere]).std() * (1 / len(right) + 1 / len(elsewhere)) ** 0.5
+        if right.mean() - elsewhere.mean() > 3 * error:
+            found.append(f"The teacher is right on {right.mean():.1%} of the given labels, but on "
+                         f"{elsewhere.mean():.1%} of those held out: it seems to have seen the given ones, and on new samples the labels will "
+                         "correct more of it.")
+        known = {row.tobytes() for row in x}
+        if shared := sum(row.tobytes() in known for row in others[0]):
+            found.append(f"{shared} of the samples held out are among the given ones: their students have seen them.")
+    elif right.all() and useless > 0.05:
         forbidden = True
-        found.append(f"The teacher is right on all {len(right)} labels, where students of the labels err on "
-                     f"{hard_mistakes.mean():.1%} of those they have not seen: it seems to have seen them. "
-                     "Hold out samples that it has not seen.")
+        found.append(f"The teacher is right on all {len(right)} labels, where students of the labels alone err on "
+                     f"{useless:.1%} of those they have not seen: it seems to have seen them. Pass held_out with "
+                     "samples that it has not seen.")
     if copies:
         found.append(f"{copies} samples have the inputs of earlier ones and were left out.")
     spread = x.reshape(len(x), -1).std(0)
-    spread = spread[spread > 0]
-    size = float(np.sqrt((x**2).mean()))
-    if len(spread) and spread.max() > 100 * spread.min() and spread.max() > 10 * np.median(spread):
-        found.append("Some features vary over a hundred times as much as others, which then hardly count: "
-                     "divide each by its standard deviation.")
+    spread, size = spread[spread > 0], np.sqrt((x**2).mean())
+    if spread.size and spread.max() > 100 * np.median(spread):
+        found.append("A feature varies over a hundred times as much as most, which then hardly count: divide each by "
+                     "its standard deviation.")
     if size and not 0.01 <= size <= 100:
-        found.append(f"Features are {size:.1g} in size on average, beside which a network's biases "
-                     f"{'hardly count' if size > 1 else 'are all that counts'}: bring them to about 1.")
+        found.append(f"Features are about {size:.1g} in size, where a network's biases "
+                     f"{'hardly count' if size > 1 else 'are nearly all that counts'}: bring them to about 1.")
     if best == _HARD and others is None:
-        found.append("The labels alone came out best, and leave-one-out is too kind to them: hold out some samples to make sure.")
+        found.append("The labels alone came out best, and leave-one-out is too kind to them: pass held_out "
+                     "to make sure.")
     return found, forbidden
 
 
 def _is_right(z_t, y_g):
     return _margins(z_t[:, None, None] if z_t.ndim == 1 else z_t[:, None], y_g)[:, 0] > 0
-
-
-# --- The report -----------------------------------------------------------------------------------------------------
-
-
-def _sentences(advice):
-    N = int(advice.sizes[-1])
-    name = lambda cell: {_SOFT: "the teacher alone (rho = 1)", _HARD: "the labels alone (rho = 0)"}.get(
-        tuple(cell), f"rho = {cell[0]:.4g}, T = {cell[1]:g}")
-    share = lambda value: f"{100 * value:.1f} %"
-    yield {"move": f"Move from {name(advice.default)} to {name((advice.rho, advice.T))}.",
-           "keep": f"Keep {name(advice.default)}.",
-           "undecided": f"Undecided; {name(advice.default)} may stay."}[advice.verdict]
-    yield f"The best cell's loss is below the default's by {as_far_as(*advice._gain)}, on {advice.judged} samples."
-    if advice.avoid:
-        yield "Avoid " + "; ".join(map(name, advice.avoid)) + "."
-    now, double, four = (advice.forecast(n) for n in (N, 2 * N, 4 * N))
-    yield (f"Mistakes: {share(now.error)} with {N} samples; {share(double.error)} expected with {2 * N} "
-           f"({share(double.low)} to {share(double.high)}), {share(four.error)} with {4 * N} "
-           f"({share(four.low)} to {share(four.high)}). Such bands held {advice.coverage[2][0]} of "
-           f"{advice.coverage[2][1]} earlier forecasts, and {advice.coverage[4][0]} of {advice.coverage[4][1]}.")
-    yield {"labels": "More labelled samples would help.",
-           "queries": "More samples would help, and the teacher's answers to them will do: they need no labels.",
-           "neither": "Neither more labels nor more of the teacher's answers would surely help."}[advice.more]
-    yield (f"A teacher that always put the label first would give {share(advice.perfect)} of mistakes, a useless one "
-           f"{share(advice.useless)}.")
-    yield from (f"Warning. {warning}" for warning in advice.warnings)
