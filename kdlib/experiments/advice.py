@@ -67,6 +67,7 @@ from kdlib.datasets import load
 from kdlib.distillation import targets
 from kdlib.experiments import Experiment, parameter, quantity
 from kdlib.networks import fully_connected
+from kdlib.statistics import held_out
 from kdlib.students import NestedStudents
 from kdlib.training import batches_by_seed, train
 
@@ -114,7 +115,7 @@ def generated(name, seed, count, *, groups=None, **options):
     """A generator of scikit-learn; groups of equal size are made of an output that is no class."""
     from sklearn import datasets
 
-    x, y = getattr(datasets, f"make_{name}")(count, random_state=seed, **options)
+    x, y = getattr(datasets, f"make_{name}")(n_samples=count, random_state=seed, **options)
     if groups:
         y = np.searchsorted(np.quantile(y, np.arange(1, groups) / groups), y)
     return standardised(x), y
@@ -471,3 +472,34 @@ def network_errors(key: Array, drawn: Drawn, cells, steps: int) -> Float[np.ndar
 
 NETWORKS = Experiment("advice.networks", trained, NetworkRun, {name: NetworkSetting(name) for name in ON_NETWORKS}, 6,
                       salt=lambda setting: 100 + list(TASKS).index(setting.task))
+
+# --- What the chapter makes of them ----------------------------------------------------------------------------------
+
+WAYS = ("the advisor", "smallest estimate", "default", "rho = 1", "rho = 0", "random", "fewest mistakes", "one-shot",
+        "best elsewhere")  # fmt: skip
+"""Of choosing a cell, as the protocol lists them."""
+
+
+def results(experiment: Experiment, *, repetitions: int | None = None, replay: tuple = (), say=print) -> dict:
+    """Runs by task. A task whose data cannot be had is left out, and that is said in one line."""
+    found = {}
+    for name, setting in experiment.cases.items():
+        try:
+            found[name] = experiment.results(setting, repetitions=repetitions, replay=int(name in replay))
+        except (ConnectionError, ImportError) as error:
+            say(f"{name} is left out: {error}")
+    return found
+
+
+def regrets(run: Run | NetworkRun) -> dict[str, Float[np.ndarray, "draws asked"]]:
+    """In points, for each of :data:`WAYS`; the one-shot weight is of converged students alone."""
+    advised = run.advised.reshape(len(run.advised), -1)  # networks are asked about once
+    error = run.error.reshape(len(advised), -1, run.rho.shape[-1])[:, : advised.shape[1]]
+    rho, T = run.rho[0].round(6), run.T[0].round(6)
+    at = lambda chosen: error[..., np.flatnonzero(chosen)[0]]
+    elsewhere = np.stack([held_out(of_size.T) for of_size in error.swapaxes(0, 1)], axis=1)
+    chosen = dict(zip(WAYS, (
+        advised, run.smallest.reshape(advised.shape), at((rho == 0.9) & (T == 4)), at(rho == 1), at(rho == 0),
+        error.mean(-1), run.fewest.reshape(advised.shape), getattr(run, "one_shot", None), elsewhere,
+    ), strict=True))  # fmt: skip
+    return {way: 100 * (found - error.min(-1)) for way, found in chosen.items() if found is not None}
