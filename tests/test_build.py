@@ -16,6 +16,8 @@ import pytest
 from extensions.execution import Book, code_cells, cores
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+pytestmark = pytest.mark.xdist_group("build")  # one tiny book for all of them
+
 ROOT = Path(__file__).parents[1]
 CONFIG = """
 title: Tiny

@@ -1,6 +1,7 @@
 """What the explorers share: a life without a kernel, and most of them the soft ratio and the temperature."""
 
 import json
+import re
 from pathlib import Path
 from uuid import uuid4
 from xml.etree.ElementTree import fromstring
@@ -15,9 +16,22 @@ from kdlib._still import image
 _HERE = Path(__file__).parent
 
 
-def module(*pieces):
-    """One ES module from pieces of JavaScript, each of which may use those before it."""
-    return "\n".join((_HERE / f"{piece}.js").read_text("utf-8") for piece in pieces)
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+
+
+def module(name):
+    """One ES module, without imports, from a file of JavaScript and those that it imports, directly or not."""
+    pieces = {}
+
+    def add(name):
+        source = (_HERE / f"{name}.js").read_text("utf-8")
+        for imported in _IMPORT.findall(source):
+            if imported not in pieces:
+                add(imported)
+        pieces[name] = _IMPORT.sub("", source)
+
+    add(name)
+    return "\n".join(pieces.values())
 
 
 class Embedded(anywidget.AnyWidget):

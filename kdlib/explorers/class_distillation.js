@@ -1,8 +1,10 @@
 // Eq. 3 of K classes, solved in the browser.
 
+import { sigma, softplus } from "./distillation.js";
+
 const logAddExp = (a, b) => Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));
 
-const centred = (z) => {
+export const centred = (z) => {
   const mean = z.reduce((sum, v) => sum + v, 0) / z.length;
   return z.map((v) => v - mean);
 };
@@ -104,7 +106,7 @@ export function classEffectiveLogit(zt, y, rho, T) {
   let total = 0;
   for (let i = 1; i < K; i++) total += weight[i] * sigma(w[i]);
   const excess = w.map((v, i) => (i ? -softplus(v) : logAddExp(0, Math.log(total) - A - logQ)));
-  const found = new Array(K);
+  const found = Array.from({ length: K });
   order.forEach((k, i) => { found[k] = zt[k] + T * excess[i]; });
   return centred(found);
 }

@@ -1,5 +1,10 @@
 // The explorer of K classes: a teacher's answer as bars, and whom the label beats in its converged student.
 
+import { centred, classEffectiveLogit, pairwise, softmax } from "./class_distillation.js";
+import {
+  attributes, canvas, describe, explorer, fill, follow, plot, RATIO, show, signed, sliders, svgNode, TEMPERATURE,
+} from "./page.js";
+
 const MOST = 10; // classes
 const LARGEST = 500; // of a teacher's logits
 const RANGE = [0.001, 0.999]; // of a probability that is set by hand
@@ -30,7 +35,7 @@ const teacher = (label, rival) => (K, y) => {
 
 const PRESETS = {
   "confident and right": teacher(12, 5), "confident and wrong": teacher(5, 12), "torn between two": teacher(9, 10),
-  uniform: (K) => new Array(K).fill(0),
+  uniform: (K) => Array.from({ length: K }, () => 0),
 };
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;

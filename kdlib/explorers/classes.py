@@ -36,7 +36,7 @@ class ClassesExplorer(Explorer):
     """
 
     _kind = "classes"
-    _esm = module("distillation", "class_distillation", "page", "classes")
+    _esm = module("classes")
 
     # Confident and wrong, as the page's button of this name has it.
     z_t = traitlets.Any((0.0, 5.0, 1.6, 0.4, 3.2, 2.0, 12.0, 3.6, 2.4, 1.2)).tag(sync=True, page=True)

@@ -1,5 +1,12 @@
 // The correction explorer: a teacher that errs in the plane, its student, and what hard labels do about it.
 
+import { effectiveLogit, sigma } from "./distillation.js";
+import {
+  among, attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, svgNode,
+  TEMPERATURE,
+} from "./page.js";
+import { apart, nestedStudents } from "./students.js";
+
 const SIDE = 37; // points of the map's grid on each side of [-1, 1]^2
 const PLACE = Array.from({ length: SIDE }, (_, i) => (2 * i) / (SIDE - 1) - 1);
 const SIZES = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
@@ -260,7 +267,7 @@ function build({ host, id, model, change }) {
       names.appendChild(label).textContent = n;
     });
     // Epochs from which on the teacher errs less than the student of hard labels; halfway between those that are drawn.
-    const { left, right, top, bottom, x, y } = belowFrame;
+    const { left, right, top, bottom, x } = belowFrame;
     const first = now.wrong.findIndex((error) => error < now.errors[0]);
     const from = first < 0 ? right : first ? x(EPOCHS[first] / Math.SQRT2) : left;
     over.setAttribute("d", `M${from} ${top}H${right}V${bottom}H${from}Z`);

@@ -70,7 +70,7 @@ class CorrectionExplorer(Explorer):
     """
 
     _kind = "correction"
-    _esm = module("distillation", "students", "page", "correction")
+    _esm = module("correction")
 
     rho = traitlets.Any(0.95).tag(sync=True, page=True)
     n = traitlets.Any(128).tag(sync=True, page=True)

@@ -1,7 +1,7 @@
 // Eq. 3, solved in the browser.
 
-const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
-const sigma = (v) => (v > 0 ? 1 / (1 + Math.exp(-v)) : Math.exp(v) / (1 + Math.exp(v)));
+export const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
+export const sigma = (v) => (v > 0 ? 1 / (1 + Math.exp(-v)) : Math.exp(v) / (1 + Math.exp(v)));
 
 /** Root z of (rho/T) [sigma(z/T) - sigma(zt/T)] + (1-rho) [sigma(z) - y] = 0; see kdlib.effective_logit. */
 export function effectiveLogit(zt, y, rho, T) {

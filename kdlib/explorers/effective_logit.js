@@ -1,5 +1,10 @@
 // The effective-logit explorer: Eq. 3 against the teacher's logit.
 
+import { effectiveLogit } from "./distillation.js";
+import {
+  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, TEMPERATURE,
+} from "./page.js";
+
 const Z_MAX = 10; // teacher logits shown
 const VIEW = 12; // effective logits shown
 
@@ -15,14 +20,16 @@ const CONTROLS = [
 function build({ host, id, model, change }) {
   const { pictures: [svg], tell } = fill(host, `
     ${canvas(id, "title", "kd-drag")}
-    <p class="kd-legend" aria-hidden="true">
-      <span class="kd-right">right teacher</span><span class="kd-wrong">wrong teacher</span>
-      <span class="kd-teacher">the teacher itself</span><span class="kd-split">the split</span></p>
-    ${sliders(id, CONTROLS)}
+    <div class="kd-side">
+      <p class="kd-legend" aria-hidden="true">
+        <span class="kd-right">student, teacher right</span><span class="kd-wrong">student, teacher wrong</span>
+        <span class="kd-teacher">a copy of the teacher</span><span class="kd-split">no student answers here</span></p>
+      ${sliders(id, CONTROLS)}
+    </div>
     <dl class="kd-readout">
-      <div><dt>threshold <i>t</i></dt><dd data-read="t"></dd></div>
-      <div class="kd-right"><dt><i>z</i><sub>eff</sub>, teacher right</dt><dd data-read="right"></dd></div>
-      <div class="kd-wrong"><dt><i>z</i><sub>eff</sub>, teacher wrong</dt><dd data-read="wrong"></dd></div>
+      <div class="kd-right"><dt>student, teacher right</dt><dd data-read="right"></dd></div>
+      <div class="kd-wrong"><dt>student, teacher wrong</dt><dd data-read="wrong"></dd></div>
+      <div><dt>no student within ±</dt><dd data-read="t"></dd></div>
     </dl>`);
 
   const { axis, layer } = plot(svg, id);
@@ -34,10 +41,10 @@ function build({ host, id, model, change }) {
   let frame;
 
   function layout() {
-    const width = Math.max(host.clientWidth, 260);
+    const width = Math.max(svg.getBoundingClientRect().width, 260);
     const ticks = [-10, -5, 0, 5, 10];
     frame = axis({
-      width, height: Math.round(Math.min(400, Math.max(260, width * 0.58))),
+      width, height: Math.round(Math.min(400, Math.max(230, width * 0.7))),
       x: { range: [-Z_MAX, Z_MAX], ticks, title: "teacher’s logit" },
       y: { range: [-VIEW, VIEW], ticks, title: "student’s logit" },
     });
@@ -75,7 +82,7 @@ function build({ host, id, model, change }) {
             : corrected ? "A wrong teacher this unsure is corrected. A more confident one will not be."
               : "A wrong teacher this confident is believed: the hard labels are too weak to correct it.",
     );
-    describe(svg, `Student’s logit against teacher’s logit at rho = ${rho}, T = ${T}: split of half-width ${show(t)}; `
+    describe(svg, `Student’s logit against teacher’s logit at rho = ${rho}, T = ${T}: no student answers within ${show(t)} of zero; `
       + `at z_t = ${show(z_t)}, ${signed(z.right)} if the teacher is right, ${signed(z.wrong)} if it is wrong.`);
   }
 

@@ -25,7 +25,7 @@ class EffectiveLogitExplorer(Explorer):
     """
 
     _kind = "effective-logit"
-    _esm = module("distillation", "page", "effective_logit")
+    _esm = module("effective_logit")
 
     z_t = traitlets.Any(-2.0).tag(sync=True, page=True)
 

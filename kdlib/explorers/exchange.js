@@ -40,7 +40,7 @@ export function disagreement(settings) {
   return needsClasses(settings) ? "With the reduction “mean” the number of classes counts: give K." : "";
 }
 
-const brief = (v) => String(Number(v.toPrecision(3)));
+export const brief = (v) => String(Number(v.toPrecision(3)));
 
 /** The answer in words, and a warning for each convention that decides it. */
 export function answer(settings) {

@@ -1,5 +1,11 @@
 // The inefficiency explorer: tasks of graded difficulty in one dimension, a student, and how fast its weights still grow.
 
+import { effectiveLogit } from "./distillation.js";
+import {
+  among, attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, sliders,
+} from "./page.js";
+import { nestedStudents, ntk } from "./students.js";
+
 const GRID = Array.from({ length: 193 }, (_, i) => (i - 96) / 32);
 const WINDOW = 1.35;
 const HOT = 5; // the temperature

@@ -88,7 +88,7 @@ class InefficiencyExplorer(Explorer):
     """
 
     _kind = "inefficiency"
-    _esm = module("distillation", "students", "page", "inefficiency")
+    _esm = module("inefficiency")
 
     q = traitlets.Any(6).tag(sync=True, page=True)
     epoch = traitlets.Any(1024).tag(sync=True, page=True)

@@ -1,22 +1,22 @@
 // What explorers share: sliders, plots, a state that lives in the page's address, and two homes. anywidget
 // calls `render` in a live notebook; a static page inlines the module and calls `mount` with a model of its own.
 
-const attributes = (node, values) => {
+export const attributes = (node, values) => {
   for (const [key, value] of Object.entries(values)) node.setAttribute(key, value);
   return node;
 };
 
-const svgNode = (tag, values = {}) => attributes(document.createElementNS("http://www.w3.org/2000/svg", tag), values);
+export const svgNode = (tag, values = {}) => attributes(document.createElementNS("http://www.w3.org/2000/svg", tag), values);
 
-const show = (v, digits = 2) =>
+export const show = (v, digits = 2) =>
   v === Infinity ? "+∞" : v === -Infinity ? "−∞" : v.toFixed(digits).replace("-", "−").replace(/^−(0\.?0*)$/, "$1");
 
-const signed = (v) => (v > 0 && Number.isFinite(v) ? "+" : "") + show(v);
+export const signed = (v) => (v > 0 && Number.isFinite(v) ? "+" : "") + show(v);
 
 // ---- sliders ----
 
 /** A slider that stops at the given values, in increasing order; others are shown at the nearest stop. */
-const stops = (values) => ({
+export const stops = (values) => ({
   min: 0,
   max: values.length - 1,
   step: 1,
@@ -24,31 +24,31 @@ const stops = (values) => ({
   write: (v) => values.reduce((best, value, i) => (Math.abs(value - v) < Math.abs(values[best] - v) ? i : best), 0),
 });
 
-const among = (values) => ({ ...stops(values), valid: (v) => values.includes(v) });
+export const among = (values) => ({ ...stops(values), valid: (v) => values.includes(v) });
 
-const RATIO = {
+export const RATIO = {
   name: "rho", label: "<i>ρ</i> soft ratio", min: 0, max: 1, step: 0.01, valid: (v) => v >= 0 && v <= 1,
 };
 
 // T runs on a logarithmic slider and stops at round numbers: 0.1 … 1, 1.1, 1.3 … 20.
-const TEMPERATURE = {
+export const TEMPERATURE = {
   name: "T", label: "<i>T</i> temperature", min: -1, max: 1.3, step: 0.05, valid: (v) => v > 0 && v < Infinity,
   read: (v) => Number((10 ** v).toPrecision(2)), write: Math.log10,
 };
 
-const sliders = (id, controls) => `<div class="kd-controls">${controls.map(({ name, label, min, max, step }) => `
+export const sliders = (id, controls) => `<div class="kd-controls">${controls.map(({ name, label, min, max, step }) => `
   <label for="${id}-${name}">${label}</label>
   <input id="${id}-${name}" name="${name}" type="range" min="${min}" max="${max}" step="${step}">
   <output for="${id}-${name}"></output>`).join("")}
 </div>`;
 
-const canvas = (id, name, kind = "") =>
+export const canvas = (id, name, kind = "") =>
   `<svg class="${kind}" role="img" aria-labelledby="${id}-${name}"><title id="${id}-${name}"></title></svg>`;
 
-const describe = (svg, text) => { svg.querySelector("title").textContent = text; };
+export const describe = (svg, text) => { svg.querySelector("title").textContent = text; };
 
 /** Fill the host; returns its pictures, and `tell`, which writes the readouts and the note below them. */
-function fill(host, html) {
+export function fill(host, html) {
   host.innerHTML = `${html}<p class="kd-note"></p>`;
   const note = host.querySelector(".kd-note");
   const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
@@ -62,7 +62,7 @@ function fill(host, html) {
 }
 
 /** Tell `move` where the pointer is in the picture, and whether it has just come, while it `holds` and is held down. */
-function follow(svg, move, holds = () => true) {
+export function follow(svg, move, holds = () => true) {
   const tell = (event) => {
     const { left, top } = svg.getBoundingClientRect();
     move(event.clientX - left, event.clientY - top, event.type === "pointerdown");
@@ -78,7 +78,7 @@ function follow(svg, move, holds = () => true) {
 // ---- plots ----
 
 /** A plot in a picture: axes, and above them layers that are clipped to the frame. */
-function plot(svg, id) {
+export function plot(svg, id) {
   const axes = svg.appendChild(svgNode("g", { class: "kd-axes" }));
   const clip = svg.appendChild(svgNode("clipPath", { id: `${id}-clip` })).appendChild(svgNode("rect"));
   const inside = svg.appendChild(svgNode("g", { "clip-path": `url(#${id}-clip)` }));
@@ -120,7 +120,7 @@ function plot(svg, id) {
   return { axis, layer: (tag, name) => inside.appendChild(svgNode(tag, { class: name })) };
 }
 
-const line = (xs, ys, { x, y }) =>
+export const line = (xs, ys, { x, y }) =>
   Array.from(xs, (v, i) => `${i ? "L" : "M"}${x(v).toFixed(1)} ${y(ys[i]).toFixed(1)}`).join("");
 
 // ---- two homes ----
@@ -145,7 +145,7 @@ function pageModel(state, controls, prefix) {
   // Other explorers' keys stay in the address; the name of a section, which has no value, does not.
   const write = () => {
     const address = given();
-    for (const [key, value] of [...address]) if (!value) address.delete(key);
+    for (const [key, value] of Array.from(address)) if (!value) address.delete(key);
     for (const { name } of controls) {
       if (state[name] === null) address.delete(prefix + name);
       else address.set(prefix + name, state[name]);
@@ -184,7 +184,7 @@ const SLIDER = {
  * called when the host's size has changed, `draw`, called when the state has, and perhaps `press`, which is told of
  * keys. A control may hold nothing, null, and be set to that when another one that `clears` it changes.
  */
-function explorer({ kind, prefix, controls, build }) {
+export function explorer({ kind, prefix, controls, build }) {
   function mount(host, model) {
     // Across the modules of a page, each of which has its own names.
     const id = `kd-${kind}-${(globalThis.kdExplorers = (globalThis.kdExplorers ?? 0) + 1)}`;

@@ -1,5 +1,8 @@
 // The exchange office: a form for a recipe's settings, and what they mean.
 
+import { answer, brief, disagreement, equivalents, mixture, refusal } from "./exchange.js";
+import { attributes, canvas, describe, explorer, svgNode } from "./page.js";
+
 const published = (model, name) => model.get("recipes")[model.get("recipe")]?.[name];
 
 const NUMBER = {

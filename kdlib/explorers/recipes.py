@@ -49,7 +49,7 @@ class RecipeExplorer(Embedded):
     """
 
     _kind = "recipes"
-    _esm = module("page", "exchange", "recipes")
+    _esm = module("recipes")
 
     recipe = traitlets.Any("RepDistiller").tag(sync=True, page=True)
     soft = traitlets.Any(None).tag(sync=True, page=True)

@@ -1,5 +1,12 @@
 // The risk explorer: Theorem 1 and the power function's bound, for students of a perfect teacher.
 
+import { effectiveLogit } from "./distillation.js";
+import {
+  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
+} from "./page.js";
+import { apart, nestedStudents, ntk } from "./students.js";
+import { combine, SAMPLE_SIZE, SIZES, STOPPING, STOPS } from "./task.js";
+
 const X = 3; // inputs shown: -X to X
 const CONTROLS = [RATIO, TEMPERATURE, SAMPLE_SIZE, STOPPING];
 const BOUNDS = ["risk", "power", "theorem"]; // from the smallest on

@@ -35,7 +35,7 @@ class RiskExplorer(TaskExplorer):
     """
 
     _kind = "risk"
-    _esm = module("distillation", "students", "page", "task", "risk")
+    _esm = module("risk")
 
     def picture(self):
         """Oracle, student and the band around it as a still SVG, for pages without scripts."""

@@ -1,5 +1,12 @@
 // The student explorer: a one-dimensional task, and the converged student that learns it from an imperfect teacher.
 
+import { effectiveLogit } from "./distillation.js";
+import {
+  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
+} from "./page.js";
+import { nestedStudents, ntk } from "./students.js";
+import { combine, SAMPLE_SIZE, SIZES, STOPPING, whole } from "./task.js";
+
 const GRID = Array.from({ length: 193 }, (_, i) => (i - 96) / 32); // the boundaries of the task among them
 
 const CONTROLS = [

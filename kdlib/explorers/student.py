@@ -35,7 +35,7 @@ class StudentExplorer(TaskExplorer):
     """
 
     _kind = "student"
-    _esm = module("distillation", "students", "page", "task", "student")
+    _esm = module("student")
     _draws = DRAWS
 
     draw = traitlets.Any(1).tag(sync=True, page=True)

@@ -85,7 +85,7 @@ export function nestedStudents(x, grid, network) {
 }
 
 /** Share of a cell of the grid on which lines from a to b and from c to d have opposite signs. */
-function apart(a, b, c, d) {
+export function apart(a, b, c, d) {
   if (a * c > 0 && b * d > 0 && a * b > 0) return 0;
   const between = Math.abs((a * b < 0 ? a / (a - b) : 1) - (c * d < 0 ? c / (c - d) : 1));
   return a * c < 0 ? 1 - between : between;

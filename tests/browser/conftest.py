@@ -43,6 +43,7 @@ def served(on_disk):
 
 @pytest.fixture(params=["served", "on_disk"])
 def site(request):
+    """Both: a file has no server, no origin and, in some browsers, no right to write its address."""
     return request.getfixturevalue(request.param)
 
 

@@ -42,8 +42,8 @@ def test_explorer_follows_the_keyboard(browser, site, explorer):
             assert_key_moves(Shown(page), name)
 
 
-def test_explorer_follows_the_mouse(browser, site, explorer):
-    with opened(browser, site, explorer, whole=False) as page:
+def test_explorer_follows_the_mouse(browser, served, explorer):
+    with opened(browser, served, explorer, whole=False) as page:
         shown = Shown(page)
         before, drawn = shown.sliders(), shown.curves()
         drag_ratio(shown)
@@ -58,8 +58,8 @@ def test_explorer_follows_the_mouse(browser, site, explorer):
         shown.wait_for_address()
 
 
-def test_explorer_follows_a_finger(browser, site, explorer):
-    with opened(browser, site, explorer, whole=False, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+def test_explorer_follows_a_finger(browser, served, explorer):
+    with opened(browser, served, explorer, whole=False, viewport=PHONE, has_touch=True, is_mobile=True) as page:
         shown = Shown(page)
         before = shown.sliders()
         box = centred(shown.find("svg"))
@@ -70,11 +70,11 @@ def test_explorer_follows_a_finger(browser, site, explorer):
         assert after == {**before, "z_t": after["z_t"]}
 
 
-def test_explorer_restores_a_link_and_agrees_with_the_library(browser, site, explorer):
-    with opened(browser, site, explorer, whole=False) as page:
+def test_explorer_restores_a_link_and_agrees_with_the_library(browser, served, explorer):
+    with opened(browser, served, explorer, whole=False) as page:
         for rho, T, z_t in ((0.3, 2, -1), (0.95, 0.2, 7.5), (1, 5, 0)):
             state = {"rho": rho, "T": T, "z_t": z_t}
-            visit(page, f"{site}{explorer}#{address(state)}")
+            visit(page, f"{served}{explorer}#{address(state)}")
             shown = Shown(page)
             assert shown.sliders() == state
             label = int(z_t >= 0)
@@ -123,8 +123,8 @@ def test_explorer_of_students_follows_the_keyboard(browser, site, home, names):
 @pytest.mark.parametrize("home, chart, holds", [(STUDENT, 0, {"n": 200}), (RISK, 0, {"n": 200}),
                                                 (INEFFICIENCY, 0, {"n": 94}),
                                                 (CORRECTION, 0, {"rho": 1}), (CORRECTION, 1, {"epoch": 16384})])
-def test_explorer_of_students_follows_the_mouse(browser, site, home, chart, holds):
-    with opened_at(browser, site, home, {"rho": 0.5}) as shown:
+def test_explorer_of_students_follows_the_mouse(browser, served, home, chart, holds):
+    with opened_at(browser, served, home, {"rho": 0.5}) as shown:
         before, drawn = shown.sliders(), shown.curves()
         drag_ratio(shown)
         after = shown.sliders()
@@ -138,10 +138,10 @@ def test_explorer_of_students_follows_the_mouse(browser, site, home, chart, hold
         shown.wait_for_address()
 
 
-def test_student_restores_a_link_and_agrees_with_the_library(browser, site, task):
+def test_student_restores_a_link_and_agrees_with_the_library(browser, served, task):
     for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6)):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
-        with opened_at(browser, site, STUDENT, state) as shown:
+        with opened_at(browser, served, STUDENT, state) as shown:
             assert shown.sliders() == state
             expected = in_python(task, [n], rho=rho, T=T, epoch=epoch, draw=draw)
             assert abs(shown.reading("norm") - expected["norms"][n - 1]) <= 0.006
@@ -149,10 +149,10 @@ def test_student_restores_a_link_and_agrees_with_the_library(browser, site, task
                 assert abs(shown.reading(name) - 100 * error_rate(task, z)) <= 0.1
 
 
-def test_risk_restores_a_link_and_agrees_with_the_library(browser, site, task):
+def test_risk_restores_a_link_and_agrees_with_the_library(browser, served, task):
     for rho, T, n, epoch in ((1, 5, 20, 64), (0.9, 2, 60, 1024), (0.5, 5, 200, 16384)):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
-        with opened_at(browser, site, RISK, state) as shown:
+        with opened_at(browser, served, RISK, state) as shown:
             assert shown.sliders() == state
             expected = risk_in_python(task, [n], np.linspace(-3, 3, 6001), **state)
             assert abs(shown.reading("angle") - np.degrees(expected["angles"][n - 1])) <= 0.051
@@ -160,20 +160,20 @@ def test_risk_restores_a_link_and_agrees_with_the_library(browser, site, task):
                 assert abs(shown.reading(name) - 100 * expected[name][0]) <= 0.5
 
 
-def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, site):
+def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, served):
     for q, epoch, rho, p_flip, n in ((6, 1024, 0.5, 0, 30), (12, 16, 0, 0.1, 2), (2, 16384, 1, 0.5, 94)):
         state = {"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
-        with opened_at(browser, site, INEFFICIENCY, state) as shown:
+        with opened_at(browser, served, INEFFICIENCY, state) as shown:
             assert shown.sliders() == state
             found = InefficiencyExplorer(**state).solve()[-1]
             assert abs(shown.reading("value") - found.values[n - 2]) <= 0.006  # two decimals are shown
             assert abs(shown.reading("error") - found.errors[n - 2]) <= 0.006
 
 
-def test_correction_restores_a_link_and_agrees_with_the_library(browser, site):
+def test_correction_restores_a_link_and_agrees_with_the_library(browser, served):
     for rho, T, n, epoch in ((0.95, 5, 128, 2048), (0, 2, 8, 16), (1, 20, 256, 16384)):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
-        with opened_at(browser, site, CORRECTION, state) as shown:
+        with opened_at(browser, served, CORRECTION, state) as shown:
             assert shown.sliders() == state
             explorer = CorrectionExplorer(**state)
             (_, errors), parts = explorer.solve([rho, 1, 0]), explorer.project()
@@ -234,8 +234,8 @@ def test_risk_says_what_is_an_artefact(browser, served):
             assert (shown.reading("angle") == 0) == (said == "compared with itself")
 
 
-def test_two_explorers_share_an_address(browser, site):
-    with opened(browser, site, STUDENT[0], whole=False) as page:
+def test_two_explorers_share_an_address(browser, served):
+    with opened(browser, served, STUDENT[0], whole=False) as page:
         both = [Shown(page), Shown(page, *STUDENT[1:])]
         for shown in both:
             shown.press("rho", "ArrowRight")
@@ -243,7 +243,7 @@ def test_two_explorers_share_an_address(browser, site):
         for shown in both:
             shown.wait_for_address()
         states = [shown.sliders() for shown in both]
-        visit(page, f"{site}{STUDENT[0]}#{address(fragment(page.url))}")
+        visit(page, f"{served}{STUDENT[0]}#{address(fragment(page.url))}")
         assert [shown.sliders() for shown in both] == states
 
 
@@ -312,8 +312,8 @@ def test_classes_are_two_to_ten(browser, served):
         shown.wait_for_address()
 
 
-def test_classes_follow_the_mouse(browser, site):
-    with opened_at(browser, site, CLASSES, {"rho": 0.5}) as shown:
+def test_classes_follow_the_mouse(browser, served):
+    with opened_at(browser, served, CLASSES, {"rho": 0.5}) as shown:
         before, drawn = bars(shown), shown.curves()
         drag(shown.page, place(shown, 4, 0.3), place(shown, 7, 0.6))  # it is held until the button is released
         assert_only_moved(4, before, bars(shown))
@@ -349,40 +349,40 @@ def test_a_finger_moves_a_bar_by_its_end_and_elsewhere_the_page(browser, served)
         assert (bars(shown) == after).all()
 
 
-def test_classes_restore_a_link_and_agree_with_the_library(browser, site):
+def test_classes_restore_a_link_and_agree_with_the_library(browser, served):
     rng = np.random.default_rng(0)
-    for K, rho, T in ((10, 0.95, 5), (3, 0.8, 2), (10, 0.999, 0.5), (7, 0.01, 20), (2, 0.9, 1), (5, 1, 5)):
-        for size in (3, 12):
-            z_t, y = np.round(rng.normal(scale=size, size=K), 2), int(rng.integers(K))
-            state = {"z_t": ",".join(map(str, z_t)), "y_g": y, "rho": rho, "T": T}
-            with opened_at(browser, site, CLASSES, state) as shown:
-                assert shown.sliders() == {"K": K, "y_g": y, "rho": rho, "T": T}
-                z = np.asarray(class_effective_logit(z_t, y, rho=rho, T=T))
-                q, beaten = softmax(z_t / T), np.asarray(beats(z_t, y, rho=rho, T=T))
-                assert bars(shown) == pytest.approx(q, abs=0.00051)  # a tenth of a per cent is shown
-                assert told(shown, 0, "Student") == pytest.approx(100 * softmax(z / T), abs=0.051)
-                assert told(shown, 1, "Teacher") == pytest.approx(z_t - z_t.mean(), abs=0.0051)
-                assert told(shown, 1, "Student") == pytest.approx(z, abs=0.0051)
-                assert told(shown, 2, "Student") == pytest.approx(100 * softmax(z), abs=0.051)
-                kappa = T * (1 - rho) / rho
-                assert shown.reading("kappa") == pytest.approx(kappa, abs=max(0.0051, 0.005 * kappa))
-                assert shown.reading("lead") == pytest.approx(np.delete(q - q[y], y).max(), abs=0.0051)
-                assert shown.reading("label") == pytest.approx(100 * softmax(z)[y], abs=0.051)
+    for K, rho, T, size in ((10, 0.95, 5, 3), (3, 0.8, 2, 12), (10, 0.999, 0.5, 12), (7, 0.01, 20, 3), (2, 0.9, 1, 3),
+                            (5, 1, 5, 12)):
+        z_t, y = np.round(rng.normal(scale=size, size=K), 2), int(rng.integers(K))
+        state = {"z_t": ",".join(map(str, z_t)), "y_g": y, "rho": rho, "T": T}
+        with opened_at(browser, served, CLASSES, state) as shown:
+            assert shown.sliders() == {"K": K, "y_g": y, "rho": rho, "T": T}
+            z = np.asarray(class_effective_logit(z_t, y, rho=rho, T=T))
+            q, beaten = softmax(z_t / T), np.asarray(beats(z_t, y, rho=rho, T=T))
+            assert bars(shown) == pytest.approx(q, abs=0.00051)  # a tenth of a per cent is shown
+            assert told(shown, 0, "Student") == pytest.approx(100 * softmax(z / T), abs=0.051)
+            assert told(shown, 1, "Teacher") == pytest.approx(z_t - z_t.mean(), abs=0.0051)
+            assert told(shown, 1, "Student") == pytest.approx(z, abs=0.0051)
+            assert told(shown, 2, "Student") == pytest.approx(100 * softmax(z), abs=0.051)
+            kappa = T * (1 - rho) / rho
+            assert shown.reading("kappa") == pytest.approx(kappa, abs=max(0.0051, 0.005 * kappa))
+            assert shown.reading("lead") == pytest.approx(np.delete(q - q[y], y).max(), abs=0.0051)
+            assert shown.reading("label") == pytest.approx(100 * softmax(z)[y], abs=0.051)
 
-                note, winner = shown.find(".kd-note").inner_text(), z.argmax()
-                assert ("label wins" if winner == y else f"Class {winner} wins") in note
-                lost = [name for k, name in enumerate(shown.find("[role=slider]").all()) if k != y
-                        and "not beaten" in name.get_attribute("aria-valuetext")]
-                assert len(lost) == (~beaten).sum()
-                also = re.search(r"Class(?:es)? ([\d, and]+) beats? the label, too", note)
-                others = set(np.flatnonzero(~beaten)) - {winner}
-                assert set(map(int, re.findall(r"\d+", also[1] if also else ""))) == others
+            note, winner = shown.find(".kd-note").inner_text(), z.argmax()
+            assert ("label wins" if winner == y else f"Class {winner} wins") in note
+            lost = [name for k, name in enumerate(shown.find("[role=slider]").all()) if k != y
+                    and "not beaten" in name.get_attribute("aria-valuetext")]
+            assert len(lost) == (~beaten).sum()
+            also = re.search(r"Class(?:es)? ([\d, and]+) beats? the label, too", note)
+            others = set(np.flatnonzero(~beaten)) - {winner}
+            assert set(map(int, re.findall(r"\d+", also[1] if also else ""))) == others
 
 
 def test_classes_ignore_an_address_that_is_not_their_own(browser, served):
     assert_ignored(browser, served, CLASSES, (
-        "k.z_t=1", "k.z_t=1,,2", "k.z_t=1,x", "k.z_t=600,0", "k.z_t=0,1,2,3,4,5,6,7,8,9,10", "k.y_g=10", "k.y_g=1.5",
-        "k.T=1e7", "k.rho=2", "k.K=3", "z_t=1,2", "rho=0.1"))
+        "k.z_t=1", "k.z_t=1,,2", "k.z_t=1,x", "k.z_t=600,0", "k.z_t=0,1,2,3,4,5,6,7,8,9,10",
+        "k.y_g=10&k.T=1e7&k.rho=2&k.K=3&z_t=1,2&rho=0.1", "k.y_g=1.5"))
 
 
 def test_classes_at_the_ends_of_the_soft_ratio(browser, served):

@@ -91,7 +91,8 @@ def test_student_in_browser_and_library_agree(evaluate, task, draw):
 
 def test_risk_in_browser_and_library_agree(evaluate, task):
     sizes = [1, 6, 20, 60, 200]
-    settings = [{"rho": rho, "T": T, "epoch": epoch} for rho, T, epoch in product([0.05, 0.9, 1], [0.5, 5], [16, 1024])]
+    settings = [{"rho": rho, "T": T, "epoch": epoch}
+                for rho, (T, epoch) in product([0.05, 0.9, 1], [(0.5, 16), (5, 1024)])]
     results = evaluate(
         RiskExplorer,
         """({experiment}, [task, sizes, settings]) => {
@@ -124,7 +125,7 @@ def test_risk_in_browser_and_library_agree(evaluate, task):
 @pytest.mark.parametrize("q, epoch", [(2, 16), (6, 1024), (12, 16384)])
 def test_inefficiency_in_browser_and_library_agree(evaluate, q, epoch):
     settings = [{"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
-                for rho, p_flip, n in product([0, 0.05, 0.5, 1], [0, 0.1, 0.5], [2, 94])]
+                for (rho, n), p_flip in product([(0, 2), (0.05, 94), (0.5, 2), (1, 94)], [0, 0.1, 0.5])]
     results = evaluate(
         InefficiencyExplorer,
         """({experiment}, [task, settings]) => {
