@@ -14,4 +14,5 @@ TRACE = 1e-7  # expected norms against explicit inverses, relative: these lose w
 SLOPE = 1e-9  # slopes of norms that are powers of n, absolute
 TEACHER = 0.01  # a kernel teacher's logits beyond epoch 64 against plain descent, absolute
 DESCENT = 1e-9  # the same up to epoch 64, absolute
+HEAD = 0.03  # logits of a linear head without a sample, by one step, against a refit, relative to their spread
 STORED = 1e-6  # stored results, in single precision, relative

@@ -409,9 +409,9 @@ def _warnings(x, z_t, y_g, others, copies, best, useless):
         elsewhere = _is_right(*others[1:])
         error = np.concatenate([right, elsewhere]).std() * (1 / len(right) + 1 / len(elsewhere)) ** 0.5
         if right.mean() - elsewhere.mean() > 3 * error:
-            found.append(f"The teacher is right on {right.mean():.1%} of the given labels, but on "
-                         f"{elsewhere.mean():.1%} of those held out: it seems to have seen the given ones, and on new samples the labels will "
-                         "correct more of it.")
+            found.append(f"The teacher is right on {right.mean():.1%} of the given labels, and on only "
+                         f"{elsewhere.mean():.1%} of those held out: it seems to have seen the given ones, and on new "
+                         "samples labels will correct more of it.")
         known = {row.tobytes() for row in x}
         if shared := sum(row.tobytes() in known for row in others[0]):
             found.append(f"{shared} of the samples held out are among the given ones: their students have seen them.")
