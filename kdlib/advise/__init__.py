@@ -17,8 +17,8 @@ a student that has not seen it. The steps, in order; the page's own JavaScript f
 5. *Loss* :math:`\ell_{ic} = \sigma(-8\, m_{ic} / \operatorname{median}_j |m_{jc}|)`, a 0-1 loss with soft edges. The
    median of an even number is the mean of the two in the middle. Where it is 0, a margin counts by its sign.
 6. *Best* is the first cell whose mean loss is within a relative 1e-9 of the smallest.
-7. *Verdict.* Let :math:`g_i = \ell_{i,\text{default}} - \ell_{i,\text{best}}`, and s its standard deviation (M - 1 in
-   the denominator) over :math:`\sqrt M`. ``"move"`` if mean(g) > reluctance s and mean(g) > 0, else ``"keep"``;
+7. *Verdict.* Let :math:`g_i = \ell_{i,\text{default}} - \ell_{i,\text{best}}`, 0 where it is below 1e-9 in size, and s
+   its standard deviation (M - 1 in the denominator) over :math:`\sqrt M`. ``"move"`` if mean(g) > reluctance s and mean(g) > 0, else ``"keep"``;
    ``"undecided"``, at the default, if fewer than 50 judge, if they have one label only, or if the labels may have
    leaked and no part is held out.
 8. *Avoid* the cells whose loss is above the chosen one's by more than two standard errors of the difference. None if
@@ -307,8 +307,9 @@ def _loss(margins):
 
 
 def _difference(a, b):
-    """The mean of paired differences, and its standard error."""
-    return (a - b).mean(0), (a - b).std(0, ddof=1) / len(a) ** 0.5
+    """The mean of paired differences, and its standard error; what rounding makes is no difference."""
+    paired = np.where(np.abs(a - b) < 1e-9, 0, a - b)
+    return paired.mean(0), paired.std(0, ddof=1) / len(a) ** 0.5
 
 
 def _corrected(z_t, y_g):

@@ -132,9 +132,9 @@ function losses(margins) {
   return margins.map((m) => 1 / (1 + Math.exp(8 * (m === 0 ? 0 : m / scale))));
 }
 
-/** The mean of paired differences, and its standard error. */
+/** The mean of paired differences, and its standard error; what rounding makes is no difference. */
 function difference(a, b) {
-  const paired = a.map((v, i) => v - b[i]);
+  const paired = a.map((v, i) => (Math.abs(v - b[i]) < 1e-9 ? 0 : v - b[i]));
   return [mean(paired), deviation(paired, 1) / Math.sqrt(paired.length)];
 }
 

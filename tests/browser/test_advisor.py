@@ -62,7 +62,7 @@ CASES = {
     "held out": (task(), {"held_out": task(90, seed=1)}),
     "held out, three classes": (task(K=3), {"held_out": task(310, K=3, seed=1)}),
     "held out, seen before": (task(), {"held_out": [values[:60] for values in task()]}),
-    "held out, one": (task(), {"held_out": [values[:2] for values in task(seed=1)]}),
+    "held out, two": (task(), {"held_out": [values[:2] for values in task(seed=1)]}),
     "held out, a teacher that has seen the labels": (
         (task()[0], 4 * (2 * task()[2] - 1.0), task()[2]), {"held_out": task(300, seed=1)}),
 }
