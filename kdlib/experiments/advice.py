@@ -298,8 +298,12 @@ def least_loss(drawn: Drawn, n: int, cells) -> Float[np.ndarray, "d cells"]:
         slope = rho / T * (expit(z / T) - expit(q / T)) + (1 - rho) * (expit(z) - y)
         return value.mean(), slope @ x / n
 
-    start = np.zeros(x.shape[1])
-    return np.stack([minimize(loss, start, (rho, T), "L-BFGS-B", jac=True, options=dict(ftol=1e-14, gtol=1e-10)).x
+    def bend(w, rho, T):
+        s, p = expit(x @ w / T), expit(x @ w)
+        return (x.T * (rho / T**2 * s * (1 - s) + (1 - rho) * p * (1 - p))) @ x / n
+
+    start, ends = np.zeros(x.shape[1]), dict(gtol=1e-8, max_trust_radius=1e3)
+    return np.stack([minimize(loss, start, (rho, T), "trust-exact", jac=True, hess=bend, options=ends).x
                      for rho, T in zip(cells["rho"], cells["T"], strict=True)], axis=1)  # fmt: skip
 
 
