@@ -354,6 +354,7 @@ FEW = 0.02  #: how far shares of errors may be off there
 class Run:
     """One draw of a task."""
 
+    points: int = quantity("test points")
     teacher: float = quantity("the teacher's test error", within=FEW)
     rho: np.ndarray = quantity("soft ratios of the grid", "cells")
     T: np.ndarray = quantity("its temperatures", "cells")
@@ -383,8 +384,9 @@ def repetition(key: Array, setting: Setting) -> Run:
     at = dict(zip(sizes, error, strict=True))
     rows = [judged(advice, at[n]) | ahead(advice, n, at) for n, advice in asked]
     weight, shot = np.transpose([one_shot(drawn, n, kernel) for n, _ in asked])
-    return Run(teacher=wrong_shares(drawn, drawn.z_t_test[:, None])[0], rho=cells["rho"], T=cells["T"], error=error,
-               weight=weight, one_shot=shot, **{name: np.array([row[name] for row in rows]) for name in rows[0]})
+    by_n = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return Run(points=len(drawn.y_test), teacher=wrong_shares(drawn, drawn.z_t_test[:, None])[0], rho=cells["rho"],
+               T=cells["T"], error=error, weight=weight, one_shot=shot, **by_n)
 
 
 def advised(drawn: Drawn, n: int, kernel):
