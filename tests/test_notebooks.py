@@ -22,6 +22,7 @@ QUICK = {
     "04_data_inefficiency": {"runs": 3, "more_runs": 3, "n_max": 300},
     "05_imperfect_teacher": {"seeds": 3},
     "07_many_classes": {"seeds": 3},
+    "08_choosing": {"draws": 3},
     "appendix_s2": {"n": 60, "seeds": 3, "steps": 60},
 }
 OTHER = {
@@ -31,6 +32,7 @@ OTHER = {
     "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2},
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2},
     "07_many_classes": {"rho": 0.5, "n": 100, "seed": 1},
+    "08_choosing": {"task": "moons", "n": 100, "reluctance": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2},
     "exchange_office": {"T": 2, "classes": 100},
@@ -85,6 +87,13 @@ REFUSED = {
         "depth must be a whole number from 1 up, got 0": {"depth": 0},
         "n must be one of 25, 50, 100, 200, 400, 800, got 10": {"n": 10},
         "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
+    },
+    "08_choosing": {
+        "task must be one of iris, wine, ": {"task": "mnist"},
+        "n must be a whole number from 50 to 800, got 20": {"n": 20},
+        "reluctance must lie in [0, inf), got -1": {"reluctance": -1},
+        "draws must be a whole number from 2 up, got 1": {"draws": 1},
+        "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
     },
     "appendix_s1": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},

@@ -44,8 +44,7 @@ The criteria are the claims 8.1 to 8.12.
 
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -85,11 +84,14 @@ VERDICTS = ("keep", "move", "undecided")  #: by number, as stored
 class Task:
     """Where inputs and classes come from, and who teaches."""
 
-    pool: Callable  #: (seed, count) -> inputs and classes; as many as there are, if they are fewer
+    source: str  #: ``load_...`` or ``make_...`` of scikit-learn, or a name that :func:`kdlib.datasets.load` knows
     teacher: str  #: as :func:`untrained` has it
     labels: int  #: of the teacher's own
     largest: int = 800  #: number of samples of a student
-    features: Callable | None = None  #: (seed, x) -> frozen features, of a student that is linear in them
+    groups: int | None = None  #: classes of equal size, made of an output that is none
+    only: tuple | None = None  #: classes that are kept
+    features: str | None = None  #: ``"random"``, ``"principal"`` or ``"own"``, frozen, of a student linear in them
+    options: dict = field(default_factory=dict)  #: of a generator
 
 
 class Drawn(NamedTuple):
@@ -103,47 +105,64 @@ class Drawn(NamedTuple):
     z_t_test: Float[np.ndarray, "M ..."]  #: the teacher's logits there
 
 
-def bundled(name, seed, count):
-    """A set that comes with scikit-learn; of diabetes the upper half is class 1."""
-    from sklearn import datasets
+TASKS = {
+    "iris": Task("load_iris", "tree", 40, 50),
+    "wine": Task("load_wine", "logistic", 40, 50),
+    "breast_cancer": Task("load_breast_cancer", "forest", 60, 200),
+    "diabetes": Task("load_diabetes", "boosting", 80, 200, groups=2),
+    "digits_tree": Task("digits", "tree", 300),
+    "digits_boosting": Task("digits", "boosting", 300),
+    "digits_mlp": Task("digits", "mlp", 150),
+    "moons": Task("make_moons", "tree", 100, options=dict(noise=0.3)),
+    "circles": Task("make_circles", "logistic", 100, options=dict(noise=0.15, factor=0.6)),
+    "classification": Task("make_classification", "forest", 200,
+                           options=dict(n_informative=5, n_classes=3, flip_y=0.05)),
+    "noisy_labels": Task("make_classification", "boosting", 200, options=dict(n_informative=8, flip_y=0.3)),
+    "blobs": Task("make_blobs", "logistic", 100, options=dict(centers=5, n_features=10, cluster_std=7.0)),
+    "gaussian_quantiles": Task("make_gaussian_quantiles", "mlp", 300, options=dict(n_features=5, n_classes=3)),
+    "hastie": Task("make_hastie_10_2", "kernel", 400),
+    "friedman1": Task("make_friedman1", "boosting", 200, groups=2, options=dict(noise=1.0)),
+    "friedman2": Task("make_friedman2", "kernel", 100, groups=2, options=dict(noise=50.0)),
+    "friedman3": Task("make_friedman3", "forest", 100, groups=2, options=dict(noise=0.1)),
+    "sparse": Task("make_sparse_uncorrelated", "logistic", 60, groups=2),
+    "swiss_roll": Task("make_swiss_roll", "kernel", 200, groups=4, options=dict(noise=0.5)),
+    "s_curve": Task("make_s_curve", "tree", 200, groups=3, options=dict(noise=0.3)),
+    "shirts": Task("fashion_mnist", "forest", 100, only=(0, 6)),
+    "shoes": Task("fashion_mnist", "logistic", 50, only=(7, 9)),
+    "fashion_mlp": Task("fashion_mnist", "mlp", 300),
+    "fashion_kernel": Task("fashion_mnist", "kernel", 1000),
+    "random_digits": Task("digits", "forest", 200, features="random"),
+    "random_fashion": Task("fashion_mnist", "boosting", 300, features="random"),
+    "principal_shirts": Task("fashion_mnist", "mlp", 200, only=(2, 6), features="principal"),
+    "linear_cancer": Task("load_breast_cancer", "tree", 60, 200, features="own"),
+}  #: by name
 
-    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
-    return standardised(x), y > np.median(y) if name == "diabetes" else y
 
+def pool(task: Task, seed: int, count: int) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"]]:
+    """Inputs of a task, of mean 0 and variance 1, and their classes: as many as there are, or as asked for."""
+    if task.source in ("digits", "fashion_mnist"):
+        x, y = images(task.source)
+    else:
+        from sklearn import datasets
 
-def generated(name, seed, count, *, groups=None, **options):
-    """A generator of scikit-learn; groups of equal size are made of an output that is no class."""
-    from sklearn import datasets
-
-    x, y = getattr(datasets, f"make_{name}")(n_samples=count, random_state=seed, **options)
-    if groups:
-        y = np.searchsorted(np.quantile(y, np.arange(1, groups) / groups), y)
-    return standardised(x), y
-
-
-def digits(seed, count):
-    """Images of 8 x 8 pixels, with mean 0 and variance 1 over all pixels."""
-    data = load("digits")
-    x = np.concatenate([data.x_train, data.x_test]).reshape(-1, 64)
-    return (x - x.mean()) / x.std(), np.concatenate([data.y_train, data.y_test])
-
-
-def fashion(*classes):
-    """Training images of Fashion-MNIST, averaged over 2 x 2 pixels, of all classes or some."""
-    def pool(seed, count):
-        x, y = fashion_images()
-        some = np.isin(y, classes) if classes else slice(None)
-        return x[some], np.searchsorted(classes, y[some]) if classes else y
-
-    return pool
+        made = dict(n_samples=count, random_state=seed) if task.source.startswith("make_") else {}
+        x, y = getattr(datasets, task.source)(**made, **task.options, **{} if made else dict(return_X_y=True))
+        x = standardised(x)
+    if task.groups:
+        y = np.searchsorted(np.quantile(y, np.arange(1, task.groups) / task.groups), y)
+    kept = np.isin(y, task.only) if task.only else np.ones(len(y), bool)
+    return x[kept], np.unique(y[kept], return_inverse=True)[1]
 
 
 @cache
-def fashion_images():
-    """Their coarse pixels, with mean 0 and variance 1, and classes: read once."""
-    data = load("fashion_mnist")
-    x = data.x_train.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196)
-    return (x - x.mean()) / x.std(), data.y_train
+def images(name):
+    """Pixels of mean 0 and variance 1 over all, and classes; larger images are averaged over 2 x 2. Read once."""
+    data = load(name)
+    x = np.concatenate([data.x_train, data.x_test])
+    if x.shape[1] > 8:
+        x = x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2).mean(axis=(2, 4))
+    x = x.reshape(len(x), -1)
+    return (x - x.mean()) / x.std(), np.concatenate([data.y_train, data.y_test])
 
 
 def standardised(x):
@@ -151,58 +170,15 @@ def standardised(x):
     return (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
 
 
-def random_features(seed, x):
-    """A thousand random ReLU units."""
-    weights = np.random.default_rng(seed).normal(size=(x.shape[1], 1000))
-    return np.maximum(x @ weights, 0) / np.sqrt(weights.size)
-
-
-def principal_features(seed, x):
-    """The hundred directions in which inputs vary most, without their classes."""
-    x = x - x.mean(axis=0)
-    directions = np.linalg.svd(x, full_matrices=False)[2][:100]
-    return standardised(x @ directions.T) / 10
-
-
-def own_features(seed, x):
-    """The inputs themselves."""
-    return x / np.sqrt(x.shape[1])
-
-
-_bundled = lambda name: partial(bundled, name)
-_generated = lambda name, **options: partial(generated, name, **options)
-
-#: By name.
-TASKS = {
-    "iris": Task(_bundled("iris"), "tree", 40, 50),
-    "wine": Task(_bundled("wine"), "logistic", 40, 50),
-    "breast_cancer": Task(_bundled("breast_cancer"), "forest", 60, 200),
-    "diabetes": Task(_bundled("diabetes"), "boosting", 80, 200),
-    "digits_tree": Task(digits, "tree", 300),
-    "digits_boosting": Task(digits, "boosting", 300),
-    "digits_mlp": Task(digits, "mlp", 150),
-    "moons": Task(_generated("moons", noise=0.3), "tree", 100),
-    "circles": Task(_generated("circles", noise=0.15, factor=0.6), "logistic", 100),
-    "classification": Task(_generated("classification", n_informative=5, n_classes=3, flip_y=0.05), "forest", 200),
-    "noisy_labels": Task(_generated("classification", n_informative=8, flip_y=0.3), "boosting", 200),
-    "blobs": Task(_generated("blobs", centers=5, n_features=10, cluster_std=7.0), "logistic", 100),
-    "gaussian_quantiles": Task(_generated("gaussian_quantiles", n_features=5, n_classes=3), "mlp", 300),
-    "hastie": Task(_generated("hastie_10_2"), "kernel", 400),
-    "friedman1": Task(_generated("friedman1", noise=1.0, groups=2), "boosting", 200),
-    "friedman2": Task(_generated("friedman2", noise=50.0, groups=2), "kernel", 100),
-    "friedman3": Task(_generated("friedman3", noise=0.1, groups=2), "forest", 100),
-    "sparse": Task(_generated("sparse_uncorrelated", groups=2), "logistic", 60),
-    "swiss_roll": Task(_generated("swiss_roll", noise=0.5, groups=4), "kernel", 200),
-    "s_curve": Task(_generated("s_curve", noise=0.3, groups=3), "tree", 200),
-    "shirts": Task(fashion(0, 6), "forest", 100),
-    "shoes": Task(fashion(7, 9), "logistic", 50),
-    "fashion_mlp": Task(fashion(), "mlp", 300),
-    "fashion_kernel": Task(fashion(), "kernel", 1000),
-    "random_digits": Task(digits, "forest", 200, features=random_features),
-    "random_fashion": Task(fashion(), "boosting", 300, features=random_features),
-    "principal_shirts": Task(fashion(2, 6), "mlp", 200, features=principal_features),
-    "linear_cancer": Task(_bundled("breast_cancer"), "tree", 60, 200, features=own_features),
-}
+def frozen_features(kind: str | None, seed: int, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m features"]:
+    """Of a thousand random ReLU units; of the hundred directions in which inputs vary most; or the inputs."""
+    if kind == "random":
+        weights = np.random.default_rng(seed).normal(size=(x.shape[1], 1000))
+        x = np.maximum(x @ weights, 0) / np.sqrt(x.shape[1])
+    elif kind == "principal":
+        x = x - x.mean(axis=0)
+        x = standardised(x @ np.linalg.eigh(x.T @ x)[1][:, -100:])
+    return x if kind is None else x / np.sqrt(x.shape[1])
 
 
 def untrained(name, seed):
@@ -228,10 +204,11 @@ def draw(key: Array, name: str) -> Drawn:
     """Samples, a teacher trained on others, and test points."""
     task, rng = TASKS[name], np.random.default_rng(np.asarray(jax.random.key_data(key)))
     seed = int(rng.integers(2**31))
-    x, y = task.pool(seed, task.labels + task.largest + TEST_POINTS)
-    some = rng.permutation(len(x))[: task.labels + task.largest + TEST_POINTS]
+    count = task.labels + task.largest + TEST_POINTS
+    x, y = pool(task, seed, count)
+    some = rng.permutation(len(x))[:count]
     some = some[np.sort(np.unique(x[some], axis=0, return_index=True)[1])]  # no input twice
-    x, y = x[some], np.unique(y, return_inverse=True)[1][some]
+    x, y = x[some], y[some]
     teacher = untrained(task.teacher, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that has not converged is a teacher, too
@@ -240,7 +217,7 @@ def draw(key: Array, name: str) -> Drawn:
     p[:, teacher.classes_] = teacher.predict_proba(x)
     z_t = np.log(np.clip(p, LEAST, 1 - LEAST))
     z_t = z_t[:, 1] - z_t[:, 0] if z_t.shape[1] == 2 else z_t
-    x = task.features(seed, x) if task.features else x
+    x = frozen_features(task.features, seed, x)
     _, own, test = np.split(np.arange(len(x)), [task.labels, task.labels + task.largest])
     return Drawn(x[own], y[own], z_t[own], x[test], y[test], z_t[test])
 
@@ -298,8 +275,12 @@ def least_loss(drawn: Drawn, n: int, cells) -> Float[np.ndarray, "d cells"]:
         slope = rho / T * (expit(z / T) - expit(q / T)) + (1 - rho) * (expit(z) - y)
         return value.mean(), slope @ x / n
 
-    start = np.zeros(x.shape[1])
-    return np.stack([minimize(loss, start, (rho, T), "L-BFGS-B", jac=True, options=dict(ftol=1e-14, gtol=1e-10)).x
+    def bend(w, rho, T):
+        s, p = expit(x @ w / T), expit(x @ w)
+        return (x.T * (rho / T**2 * s * (1 - s) + (1 - rho) * p * (1 - p))) @ x / n
+
+    start, ends = np.zeros(x.shape[1]), dict(gtol=1e-8, max_trust_radius=1e3)
+    return np.stack([minimize(loss, start, (rho, T), "trust-exact", jac=True, hess=bend, options=ends).x
                      for rho, T in zip(cells["rho"], cells["T"], strict=True)], axis=1)  # fmt: skip
 
 
@@ -350,6 +331,7 @@ FEW = 0.02  #: how far shares of errors may be off there
 class Run:
     """One draw of a task."""
 
+    points: int = quantity("test points")
     teacher: float = quantity("the teacher's test error", within=FEW)
     rho: np.ndarray = quantity("soft ratios of the grid", "cells")
     T: np.ndarray = quantity("its temperatures", "cells")
@@ -379,8 +361,9 @@ def repetition(key: Array, setting: Setting) -> Run:
     at = dict(zip(sizes, error, strict=True))
     rows = [judged(advice, at[n]) | ahead(advice, n, at) for n, advice in asked]
     weight, shot = np.transpose([one_shot(drawn, n, kernel) for n, _ in asked])
-    return Run(teacher=wrong_shares(drawn, drawn.z_t_test[:, None])[0], rho=cells["rho"], T=cells["T"], error=error,
-               weight=weight, one_shot=shot, **{name: np.array([row[name] for row in rows]) for name in rows[0]})
+    by_n = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return Run(points=len(drawn.y_test), teacher=wrong_shares(drawn, drawn.z_t_test[:, None])[0], rho=cells["rho"],
+               T=cells["T"], error=error, weight=weight, one_shot=shot, **by_n)
 
 
 def advised(drawn: Drawn, n: int, kernel):
@@ -416,10 +399,13 @@ JUDGED = Experiment("advice.kernel", repetition, Run, {name: Setting(name) for n
 
 # --- Trained networks ------------------------------------------------------------------------------------------------
 
-ON_NETWORKS = ("digits_boosting", "classification", "gaussian_quantiles", "friedman1", "s_curve", "fashion_mlp")
+ON_NETWORKS = (
+    "digits_boosting", "classification", "gaussian_quantiles", "friedman1", "s_curve", "fashion_mlp",
+)  #: tasks of networks
 SAMPLES = 300  #: of a network
 SEEDS = 2  #: initial weights of each cell
-WIDTH, DEPTH = 64, 2  #: of the networks; the advisor's kernel has their depth
+WIDTH = 64  #: units of their hidden layers
+DEPTH = 2  #: hidden layers, of the networks and of the advisor's kernel
 
 
 @dataclass(frozen=True)
@@ -476,8 +462,7 @@ NETWORKS = Experiment("advice.networks", trained, NetworkRun, {name: NetworkSett
 # --- What the chapter makes of them ----------------------------------------------------------------------------------
 
 WAYS = ("the advisor", "smallest estimate", "default", "rho = 1", "rho = 0", "random", "fewest mistakes", "one-shot",
-        "best elsewhere")  # fmt: skip
-"""Of choosing a cell, as the protocol lists them."""
+        "best elsewhere")  #: of choosing a cell, as the protocol lists them
 
 
 def results(experiment: Experiment, *, repetitions: int | None = None, replay: tuple = (), say=print) -> dict:
