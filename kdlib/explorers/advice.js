@@ -353,6 +353,8 @@ export function advise({ d, held_out = null, default: usual = [0.9, 4], depth = 
   advice.coverage = Object.fromEntries([1, 2].map((i) => [2 ** i, coverage(sizes, advice.curves.chosen, judges, i * STEPS)]));
   advice.more = more(advice);
   advice.forecasts = [1, 2, 4].map((times) => ({ n: times * N, ...forecast(advice, times * N) }));
+  const ahead = [...sizes, ...Array.from({ length: 8 }, (_, k) => Math.round(N * 2 ** ((k + 1) / 4)))];
+  advice.ahead = ahead.map((n) => ({ n, ...forecast(advice, n) }));
   advice.report = sentences(advice);
   return advice;
 }
