@@ -18,9 +18,9 @@ a student that has not seen it. The steps, in order; the page's own JavaScript f
    median of an even number is the mean of the two in the middle. Where it is 0, a margin counts by its sign.
 6. *Best* is the first cell whose mean loss is within a relative 1e-9 of the smallest.
 7. *Verdict.* Let :math:`g_i = \ell_{i,\text{default}} - \ell_{i,\text{best}}`, 0 where it is below 1e-9 in size, and s
-   its standard deviation (M - 1 in the denominator) over :math:`\sqrt M`. ``"move"`` if mean(g) > reluctance s and mean(g) > 0, else ``"keep"``;
-   ``"undecided"``, at the default, if fewer than 50 judge, if they have one label only, or if the labels may have
-   leaked and no part is held out.
+   its standard deviation (M - 1 in the denominator) over :math:`\sqrt M`. ``"move"`` if mean(g) > reluctance s and
+   mean(g) > 0, else ``"keep"``; ``"undecided"``, at the default, if fewer than 50 judge, if they have one label only,
+   or if the labels may have leaked and no part is held out.
 8. *Avoid* the cells whose loss is above the chosen one's by more than two standard errors of the difference. None if
    undecided.
 9. *Curve.* For m = N, and then :math:`\lfloor N\, 2^{-k/4} + 1/2 \rfloor \ge 8`, the share e of mistakes (margins that
