@@ -130,7 +130,7 @@ class Advice:
         return _extrapolated(self.sizes, shares, n), width
 
     def __str__(self):
-        return "\n\n".join(fill(sentence, 100) for sentence in sentences(self))
+        return "\n\n".join(fill(sentence, 88) for sentence in sentences(self))
 
     __repr__ = __str__
 
