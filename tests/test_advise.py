@@ -43,6 +43,10 @@ def refitted(x, z_t, y, cell, m, order):
     return margins
 
 
+def said(advice):
+    return " ".join(advice.warnings)
+
+
 def golden_order(n):
     return sorted(range(n), key=lambda i: i * ((5**0.5 - 1) / 2) % 1)
 
@@ -126,7 +130,9 @@ def test_a_useless_teacher_leaves_the_labels_and_a_perfect_one_agrees_with_them(
     mixtures = advice.cells[advice.cells["rho"] < 1]
     assert set(mixtures["mistakes"]) == {advice.useless}
     right = advise(x, 2 * np.eye(3)[y], y)
-    assert right.perfect == right.cells[0]["mistakes"]
+    best = right.cells[right.cells["estimate"].argmin()]
+    assert right.perfect == best["mistakes"]
+    assert advise(x, z_t, y).perfect <= advice.useless
 
 
 def test_too_few_labels_are_no_ground_for_a_verdict():
@@ -145,8 +151,9 @@ def test_a_single_class_is_no_ground_for_a_verdict():
 
 def test_a_teacher_that_has_seen_the_labels_is_noticed():
     (x, z_t, y), others = task(300), task(300, seed=1)
-    said = lambda **more: " ".join(advise(x, 4 * (2 * y - 1) + 0.1 * z_t, y, **more).warnings)
-    assert "seems to have seen them" in said() and "seems to have seen the given ones" in said(held_out=others)
+    leaky = x, 4 * (2 * y - 1) + 0.1 * z_t, y
+    assert "seems to have seen them" in said(advise(*leaky))
+    assert "seems to have seen the given ones" in said(advise(*leaky, held_out=others))
     assert advise(x, 4 * (2 * y - 1.0), y).verdict == "undecided"
     assert not any("seen" in warning for warning in advise(x, z_t, y, held_out=others).warnings)
 
@@ -161,20 +168,21 @@ def test_copies_of_samples_are_left_out():
     x, z_t, y = task(100)
     twice = [np.concatenate([values, values[:30]]) for values in (x, z_t, y)]
     advice = advise(*twice)
-    assert "30 samples have the inputs of earlier ones" in " ".join(advice.warnings)
+    assert "30 samples have the inputs of earlier ones" in said(advice)
     assert (advice.cells == advise(x, z_t, y).cells).all()
 
 
 def test_features_of_unlike_scale_are_noticed():
     x, z_t, y = task(100)
-    assert "divide each by its standard deviation" in str(advise(x * [1, 1, 1e4], z_t, y))
-    assert "bring them to about 1" in str(advise(x * 1e4, z_t, y)) and "scale" not in str(advise(x, z_t, y))
+    assert "divide each by its standard deviation" in said(advise(x * [1, 1, 1e4], z_t, y))
+    assert "bring them to about 1" in said(advise(x * 1e4, z_t, y))
+    assert len(advise(x, z_t, y).warnings) == 1
 
 
 def test_labels_that_come_out_best_by_leave_one_out_are_doubted():
     x, z_t, y = task(300)
-    assert "leave-one-out is too kind" in str(advise(x, -3 * z_t, y, cells=[(0, 1)]))
-    assert "too kind" not in str(advise(x, -3 * z_t, y, cells=[(0, 1)], held_out=task(300, seed=1)))
+    assert "leave-one-out is too kind" in said(advise(x, -3 * z_t, y, cells=[(0, 1)]))
+    assert "too kind" not in said(advise(x, -3 * z_t, y, cells=[(0, 1)], held_out=task(300, seed=1)))
 
 
 def test_a_forecast_widens_with_the_distance_and_lies_in_its_band():

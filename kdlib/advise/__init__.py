@@ -35,6 +35,10 @@ a student that has not seen it. The steps, in order; the page's own JavaScript f
     later is known; how many of these shares were inside, and of how many.
 13. *More samples* help if :math:`e^{w/2}` times the forecast at 2N, or else at 4N, is below the last smoothed share.
     Then the teacher's answers will do if the forecast for :math:`\rho = 1` is not above that; else they need labels.
+14. *Other teachers.* A perfect one is the teacher itself, but that in each sample the label's logit and the largest
+    have changed places (of two classes, the logit has got the label's sign): the share of mistakes in what is then the
+    best cell. Of a useless one, which answers every input alike, only the labels are left: the share at
+    :math:`\rho = 0`.
 
 Sources: leave-one-out as in C. E. Rasmussen and C. K. I. Williams, *Gaussian Processes for Machine Learning*, 2006,
 Eq. 5.12. The rules are ours.
@@ -43,6 +47,7 @@ Eq. 5.12. The rules are ours.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +88,7 @@ class Advice:
     cells: np.ndarray  #: a row for each cell: ``rho``, ``T``, ``estimate`` (the mean loss), ``error`` (of that estimate
     #: minus the chosen cell's) and ``mistakes`` (their share)
     avoid: tuple[tuple[float, float], ...]  #: cells (rho, T) that are surely worse than the chosen one
-    perfect: float  #: share of mistakes if the teacher always put the label first, and no other label was used
+    perfect: float  #: share of mistakes if the teacher always put the given label first
     useless: float  #: share of mistakes if the teacher knew nothing: that of the labels alone
     coverage: dict[int, tuple[int, int]]  #: for 2 and 4 times the samples: forecasts within their band, and all
     sizes: np.ndarray  #: numbers of samples, increasing
@@ -125,7 +130,7 @@ class Advice:
         return _extrapolated(self.sizes, shares, n), width
 
     def __str__(self):
-        return "\n\n".join(sentences(self))
+        return "\n\n".join(fill(sentence, 88) for sentence in sentences(self))
 
     __repr__ = __str__
 
@@ -226,18 +231,18 @@ def advise(
 
     at_all = margins(z_t, cells, [len(x)])[0]
     loss = _loss(at_all)
-    means = loss.mean(0)
-    best = int((means <= means.min() * (1 + 1e-9)).argmax())
+    best = _best(loss)
     usual = cells.index(default)
     gain, error = _difference(loss[:, usual], loss[:, best])
-    mistakes = lambda z_t, cell: float((margins(z_t, [cell], [len(x)]) <= 0).mean())
-    useless, perfect = mistakes(z_t, _HARD), mistakes(_corrected(z_t, y_g), _SOFT)
+    if_right = margins(_corrected(z_t, y_g), cells, [len(x)])[0]
+    perfect = float((if_right[:, _best(_loss(if_right))] <= 0).mean())
+    useless = float((margins(z_t, [_HARD], [len(x)]) <= 0).mean())
     warnings, forbidden = _warnings(x, z_t, y_g, others, copies, cells[best], useless)
     verdict = "undecided" if forbidden else "move" if gain > max(reluctance * error, 0) else "keep"
     chosen = best if verdict == "move" else usual
     worse, errors = _difference(loss, loss[:, [chosen]])
     table = np.array([(*cell, mean, e, wrong) for cell, mean, e, wrong
-                      in zip(cells, means, errors, (at_all <= 0).mean(0), strict=True)],
+                      in zip(cells, loss.mean(0), errors, (at_all <= 0).mean(0), strict=True)],
                      [(name, float) for name in ("rho", "T", "estimate", "error", "mistakes")])
     surely = (worse > 2 * errors) & (verdict != "undecided")
 
@@ -304,6 +309,11 @@ def _loss(margins):
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = np.where(margins == 0, 0, margins / scale)
         return 1 / (1 + np.exp(8 * scaled))
+
+
+def _best(loss):
+    means = loss.mean(0)
+    return int((means <= means.min() * (1 + 1e-9)).argmax())
 
 
 def _difference(a, b):

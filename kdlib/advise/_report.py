@@ -29,12 +29,14 @@ def sentences(advice, *, brief=False):
            "queries": "More samples would help, and the teacher's answers to them will do: they need no labels.",
            "neither": "Neither more labels nor more answers of the teacher would clearly help."}[advice.more]
     best, *gain = advice._gain
-    yield (f"The least loss, on {advice.judged} samples, is that of {name(best)}. It is {as_far_as(*gain)} below the "
-           "default's; but what was chosen for being small will be less so elsewhere.")
+    of = {tuple(cell)[:2]: cell["mistakes"] for cell in advice.cells}
+    yield (f"The least loss, on {advice.judged} samples, is that of {name(best)}: {as_far_as(*gain)} below the "
+           f"default's ({share(of[best])} of mistakes against {share(of[advice.default])}). What was chosen for being "
+           "small will be less so elsewhere.")
     if advice.avoid:
         yield "Avoid " + "; ".join(map(name, advice.avoid)) + "."
-    yield (f"A teacher that always put the given label first would lead to {share(advice.perfect)} of mistakes, and "
-           f"one that knew nothing, to {share(advice.useless)}.")
+    yield (f"A teacher that always put the given label first would lead to {share(advice.perfect)} of mistakes at "
+           f"best, and one that knew nothing, to {share(advice.useless)}.")
     yield from (f"Warning: {warning}" for warning in advice.warnings)
 
 

@@ -280,6 +280,7 @@ function sentences(advice) {
   const held = Object.entries(advice.coverage).map(([times, [inside, tried]]) =>
     `${inside} of ${tried} trials at ${times} times as many`);
   const { cell, gain, error } = advice.best;
+  const mistakes = (of) => advice.cells.find(({ rho, T }) => rho === of[0] && T === of[1]).mistakes;
   return [
     { move: `Move from ${usual} to ${nameOf([advice.rho, advice.T])}.`, keep: `Keep ${usual}.`,
       undecided: `Undecided: there is no reason to leave ${usual}.` }[advice.verdict],
@@ -289,11 +290,12 @@ function sentences(advice) {
     { labels: "More labelled samples would help.",
       queries: "More samples would help, and the teacher's answers to them will do: they need no labels.",
       neither: "Neither more labels nor more answers of the teacher would clearly help." }[advice.more],
-    `The least loss, on ${advice.judged} samples, is that of ${nameOf(cell)}. It is ${asFarAs(gain, error)} below the `
-      + "default's; but what was chosen for being small will be less so elsewhere.",
+    `The least loss, on ${advice.judged} samples, is that of ${nameOf(cell)}: ${asFarAs(gain, error)} below the default's `
+      + `(${share(mistakes(cell))} of mistakes against ${share(mistakes(advice.default))}). What was chosen for being small `
+      + "will be less so elsewhere.",
     ...(advice.avoid.length ? [`Avoid ${advice.avoid.map(nameOf).join("; ")}.`] : []),
-    `A teacher that always put the given label first would lead to ${share(advice.perfect)} of mistakes, and one that knew `
-      + `nothing, to ${share(advice.useless)}.`,
+    `A teacher that always put the given label first would lead to ${share(advice.perfect)} of mistakes at best, and `
+      + `one that knew nothing, to ${share(advice.useless)}.`,
     ...advice.warnings.map((warning) => `Warning: ${warning}`),
   ];
 }
@@ -314,8 +316,8 @@ export function advise({ d, held_out = null, default: usual = [0.9, 4], depth = 
   const byDefault = atEnd(usual);
   const cells = distinct([...(given.cells ?? GRID).map(atEnd), byDefault]);
   const all = distinct([...cells, SOFT, HARD]);
-  const wanted = z.map((logits, i) =>
-    [...all.map((cell) => targets(logits, y[i], cell)), targets(corrected(logits, y[i]), y[i], SOFT)]);
+  const wanted = z.map((logits, i) => [...all.map((cell) => targets(logits, y[i], cell)),
+    ...cells.map((cell) => targets(corrected(logits, y[i]), y[i], cell))]);
 
   const sizes = [...new Set(Array.from({ length: 40 * STEPS }, (_, k) => Math.floor(N * 2 ** (-k / STEPS) + 0.5)))]
     .filter((n) => n >= 8).reverse();
@@ -330,8 +332,9 @@ export function advise({ d, held_out = null, default: usual = [0.9, 4], depth = 
   const last = sizes.length - 1;
 
   const loss = cells.map((_, c) => losses(margins[c]));
-  const means = loss.map(mean);
-  const best = means.findIndex((v) => v <= Math.min(...means) * (1 + 1e-9));
+  const [means, ifRight] = [loss.map(mean), cells.map((_, c) => mean(losses(margins[all.length + c])))];
+  const least = (values) => values.findIndex((v) => v <= Math.min(...values) * (1 + 1e-9));
+  const best = least(means);
   const [gain, error] = difference(loss[cells.findIndex(same(byDefault))], loss[best]);
   const useless = share(HARD, last);
   const { found, forbidden } = warnings(samples, d, others, given.y.length - N, cells[best], useless);
@@ -346,7 +349,7 @@ export function advise({ d, held_out = null, default: usual = [0.9, 4], depth = 
   const advice = {
     rho: chosen[0], T: chosen[1], verdict, default: byDefault, cells: table,
     avoid: table.filter(({ avoid }) => avoid).map(({ rho, T }) => [rho, T]),
-    perfect: shares[last].at(-1), useless, sizes,
+    perfect: shares[last][all.length + least(ifRight)], useless, sizes,
     curves: { chosen: curve(chosen), default: curve(byDefault), soft: curve(SOFT), hard: curve(HARD) },
     warnings: found, judged: judges, best: { cell: cells[best], gain, error },
   };
