@@ -3,6 +3,7 @@
 LOGIT = 1e-12  # effective_logit against mpmath, absolute, times max(1, |z|)
 ROUNDING = 1e-13  # the same quantity by two float64 routes, relative
 DERIVATIVE = 1e-9  # implicit derivatives against mpmath's, relative
+ADVICE = 1e-8  # the advisor in a page against the library's, absolute
 BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
 KERNEL = 4e-14  # ReLU kernels against mpmath, relative, at any distance of the inputs
 SMOOTH_KERNEL = 1e-12  # kernels of smooth activations against mpmath, relative to sqrt(k(x, x) k(x', x'))

@@ -38,7 +38,7 @@ const CONTROLS = [
   },
 ];
 
-const PARTS = { features: "features", teacher: "teacher’s answers", gives: "these are", label: "given labels", held_out: "held out" };
+const PARTS = { features: "features", teacher: "teacher’s answers", label: "given labels", gives: "answers are", held_out: "held out" };
 const STYLES = ["kd-right", "kd-fit", "kd-wrong"]; // of curves at three temperatures
 
 const strength = ({ rho, T }) => (T ** 2 * (1 - rho)) / rho;
@@ -90,7 +90,7 @@ function learning(svg, id) {
     const N = sizes.at(-1);
     const ticks = ticksUpTo(100 * Math.max(...Object.values(curves).flat(), ...ahead.map(({ high }) => high)));
     const frame = axis({
-      width, height: 250, left: 48, x: { range: [sizes[0], 4 * N], log: true, title: "samples n",
+      width, height: 250, left: 48, x: { range: [sizes[0], 4.6 * N], log: true, title: "samples n",
         ticks: powersWithin(sizes[0] / N, 4, 2).map((times) => Math.round(times * N)) },
       y: { range: [0, ticks.at(-1)], ticks, title: "mistakes, %" },
     });
@@ -117,7 +117,7 @@ function grid(svg, id) {
     const at = (cell) => (cell.rho === 1 ? least : cell.rho === 0 ? most : strength(cell));
     const ticks = ticksUpTo(Math.max(...cells.map(({ estimate, error }) => estimate + error)));
     const frame = axis({
-      width, height: 250, left: 48, x: { range: [least / 1.6, most * 1.6], log: true, title: "strength of the labels λ",
+      width, height: 250, left: 48, x: { range: [least / 1.6, most * 1.6], log: true, title: "λ = T²(1 − ρ)/ρ, strength of the labels",
         ticks: powersWithin(least, most) },
       y: { range: [0, ticks.at(-1)], ticks, title: "loss" },
     });
@@ -159,13 +159,16 @@ function build({ host, id, model }) {
       <p class="kd-remark" id="${id}-where">CSV or NPZ, up to some 1000 samples; you may drop it here. It is read and computed on in
         this page alone: nothing leaves your browser.</p>
     </div>
-    <div class="kd-form" data-part="columns" hidden>${Object.entries(PARTS).map(([name, text]) => select(name, text)).join("")}</div>
-    <div class="kd-form">${typed("rho", "<i>ρ</i> of your default", 0.05)}${typed("T", "<i>T</i> of your default", 0.5)}
-      ${select("depth", "hidden layers of the student", DEPTHS)}</div>
+    <div class="kd-form">
+      <div class="kd-columns" hidden>${Object.entries(PARTS).map(([name, text]) => select(name, text)).join("")}
+        ${label("scaled", "scale features")}<input id="${id}-scaled" name="scaled" type="checkbox" checked></div>
+      ${typed("rho", "<i>ρ</i> of your default", 0.05)}${typed("T", "<i>T</i> of your default", 0.5)}
+      ${select("depth", "hidden layers", DEPTHS)}
+    </div>
     <progress max="1" value="0" aria-label="computed so far" hidden></progress>
     <p class="kd-note" id="${id}-note" role="status"></p>
     <div data-part="found" hidden>
-      <div class="kd-report"></div>
+      <div class="kd-report" aria-live="polite"></div>
       <div class="kd-pair">
         <div>${canvas(id, "learning")}<p class="kd-legend" aria-hidden="true"><span class="kd-fit">chosen, and its forecast</span>
           <span class="kd-teacher">default</span><span class="kd-right">teacher alone</span>
@@ -175,16 +178,16 @@ function build({ host, id, model }) {
           <span class="kd-dot kd-ends">at the edges <i>ρ</i> = 1, <i>ρ</i> = 0</span><span class="kd-dot kd-chosen">chosen</span>
           <span class="kd-dot kd-default">default</span><span class="kd-dot kd-avoid">avoid</span></p></div>
       </div>
-      <details><summary>All cells in numbers</summary><table class="kd-same"><thead><tr>${["ρ", "T", "λ", "loss",
-    "its distance’s error", "mistakes", ""].map((text) => `<th scope="col">${text || "avoid"}</th>`).join("")}</tr></thead>
-        <tbody></tbody></table></details>
+      <details><summary>All cells in numbers</summary><div role="region" aria-label="all cells" tabindex="0"><table class="kd-same"><thead><tr>${["ρ", "T", "λ", "loss",
+    "± to the chosen", "mistakes", "avoid"].map((text) => `<th scope="col">${text}</th>`).join("")}</tr></thead>
+        <tbody></tbody></table></div></details>
       <div class="kd-presets"><button type="button" data-do="text">Save the report as text</button>
         <button type="button" data-do="json">Save it as JSON</button></div>
     </div>`;
   const find = (selector) => host.querySelector(selector);
-  const [progress, note, columns, found] = ["progress", ".kd-note", "[data-part=columns]", "[data-part=found]"].map(find);
+  const [progress, note, columns, found] = ["progress", ".kd-note", ".kd-columns", "[data-part=found]"].map(find);
   const [file, drop] = ["input[type=file]", ".kd-drop"].map(find);
-  const parts = Object.fromEntries(Object.keys(PARTS).map((name) => [name, find(`[name=${name}]`)]));
+  const parts = Object.fromEntries([...Object.keys(PARTS), "scaled"].map((name) => [name, find(`[name=${name}]`)]));
   const pictures = host.querySelectorAll("svg");
   const drawings = [learning(pictures[0], id), grid(pictures[1], id)];
   const compute = calculator(model.get("solver"));
@@ -216,7 +219,7 @@ function build({ host, id, model }) {
     const names = arrays.map((array) => array.name);
     const guess = guessed(arrays);
     parts.features.replaceChildren(...options(names, [["", "all other numbers"]]));
-    parts.held_out.replaceChildren(...options(names, [["", "none: each sample in turn"]]));
+    parts.held_out.replaceChildren(...options(names, [["", "none"]]));
     parts.teacher.replaceChildren(...options(names));
     parts.label.replaceChildren(...options(names));
     parts.gives.replaceChildren(...options(["logits", "probabilities"]));
@@ -234,7 +237,7 @@ function build({ host, id, model }) {
       write(refused.validationMessage, true);
       return;
     }
-    const roles = Object.fromEntries(Object.entries(parts).map(([part, node]) => [part, node.value]));
+    const roles = Object.fromEntries(Object.entries(parts).map(([part, node]) => [part, node === parts.scaled ? node.checked : node.value]));
     const settings = { default: [model.get("rho"), model.get("T")], depth: model.get("depth") };
     const task = JSON.stringify([roles, settings]);
     if (task === asked) {
@@ -264,17 +267,15 @@ function build({ host, id, model }) {
 
   /** What was read, so that a reader may see whether it is what was meant. */
   function summary() {
-    const { y, z, d, K, names, held_out } = given;
-    const right = z.filter((logits, i) => (logits.length === 1 ? (logits[0] > 0) === (y[i] === 1)
-      : logits.every((v, k) => k === y[i] || v < logits[y[i]]))).length / y.length;
-    return `${name}: ${y.length} samples${held_out ? ` and ${held_out.y.length} held out` : ""}, ${d} features, ${K} classes`
-      + `${names ? ` (${names.map((one, k) => `${one} = ${k}`).join(", ")})` : ""}; the teacher is right on ${percent(right)}.`;
+    const { y, d, K, names, notes, held_out } = given;
+    return [`${name}: ${y.length} samples${held_out ? ` and ${held_out.y.length} held out` : ""}, ${d} features, ${K} classes `
+      + `(${names.slice(0, 10).join(", ")}${K > 10 ? ", …" : ""}).`, ...notes].join(" ");
   }
 
   function tell(answer) {
     advice = answer;
-    say(`${summary()} ${advice.report[0]}`);
-    find(".kd-report").replaceChildren(...advice.report.map((text) => element("p", text, { class: text.startsWith("Warning") ? "kd-warned" : "" })));
+    say(summary());
+    find(".kd-report").replaceChildren(...advice.report.map((text) => element("p", text)));
     find("tbody").replaceChildren(...advice.cells.map(({ rho, T, estimate, error, mistakes, avoid }) => {
       const lambda = rho === 1 ? "0" : rho === 0 ? "∞" : String(Number(strength({ rho, T }).toPrecision(3)));
       const row = document.createElement("tr");

@@ -1,4 +1,4 @@
-"""The advisor in a page: a file of one's own, dropped there, and which soft ratio, temperature and sample size to take."""
+"""The advisor in a page: what to do with a file that is dropped there."""
 
 from functools import cache
 from html import escape
@@ -10,6 +10,7 @@ from kdlib._checks import ratio, real, whole
 from kdlib.advise import advise
 from kdlib.datasets import load
 from kdlib.explorers._base import Embedded, module
+from kdlib.own_data import OwnData
 
 _CLASSES, _TAUGHT, _GIVEN = (3, 5, 8), 120, 300  # digits; samples of the teacher, and of the example
 _WRONG = 0.15  # share of labels drawn anew, as by tired people
@@ -17,7 +18,7 @@ _WRONG = 0.15  # share of labels drawn anew, as by tired people
 
 @cache
 def example():
-    """Inputs (300, 16), logits (300, 3) and labels of the example: digits 3, 5 and 8, and a teacher that saw 120 others.
+    """300 digits 3, 5 and 8, and a teacher that saw 120 others: the example.
 
     15 % of all labels are drawn anew. The teacher is a logistic regression. Features are means over 2 x 2 pixels, from
     0 to 4; they and the logits have one decimal.
@@ -32,18 +33,19 @@ def example():
     rng = np.random.default_rng(0)
     y = np.where(rng.random(len(y)) < _WRONG, rng.integers(len(_CLASSES), size=len(y)), y)
     teacher = LogisticRegression(max_iter=1000).fit(x[:_TAUGHT], y[:_TAUGHT])
-    return x[_TAUGHT:], teacher.decision_function(x[_TAUGHT:]).round(1), y[_TAUGHT:]
+    z_t = teacher.decision_function(x[_TAUGHT:]).round(1)
+    return OwnData(x[_TAUGHT:], z_t, y[_TAUGHT:], tuple(map(str, _CLASSES)))
 
 
 class AdvisorExplorer(Embedded):
     r"""A form that takes a file, and answers as :func:`~kdlib.advise.advise` does.
 
     The file is a CSV with a line of names, or an NPZ of :func:`numpy.savez` or :func:`numpy.savez_compressed`, with
-    features, the teacher's logits or probabilities, and given labels, in numbers from 0 or in words; the form guesses
-    which is which by their names. One more column may mark samples as held out. Kernel, factorisation, losses, curves
-    and forecasts are computed in the browser, by a worker; nothing leaves the page. ``rho`` and ``T`` are the default to
-    beat and ``depth`` the student's hidden layers; the address of a static page carries these
-    (``#a.rho=0.5&a.depth=1``).
+    features, the teacher's logits or probabilities, and given labels; the form guesses which is which by their names,
+    and reads them as :func:`~kdlib.own_data.read` does. One more column may mark samples as held out. Kernel,
+    factorisation, losses, curves and forecasts are computed in the browser, by a worker; nothing leaves the page.
+    ``rho`` and ``T`` are the default to beat and ``depth`` the student's hidden layers; the address of a static page
+    carries these (``#a.rho=0.5&a.depth=1``).
 
     Limits:
         8 to 2000 samples, up to 100 classes, and students that are wide ReLU networks: for more samples, other kernels,
@@ -67,10 +69,10 @@ class AdvisorExplorer(Embedded):
 
     @traitlets.default("example")
     def _example(self):
-        x, z_t, y_g = example()
-        names = [*(f"x{i}" for i in range(x.shape[1])), *(f"z{k}" for k in range(z_t.shape[1])), "label"]
-        lines = [",".join([*(f"{v:g}" for v in (*features, *logits)), f"digit {_CLASSES[y]}"])
-                 for features, logits, y in zip(x, z_t, y_g, strict=True)]
+        own = example()
+        names = [*(f"x{i}" for i in range(own.x.shape[1])), *(f"z_{name}" for name in own.classes), "label"]
+        lines = [",".join([*(f"{v:g}" for v in (*features, *logits)), own.classes[y]])
+                 for features, logits, y in zip(own.x, own.z_t, own.y_g, strict=True)]
         return {"title": "try 300 digits", "name": "digits.csv", "text": "\n".join([",".join(names), *lines, ""])}
 
     @traitlets.validate("rho")
@@ -88,6 +90,7 @@ class AdvisorExplorer(Embedded):
 
     def picture(self):
         """What it says about the example, as plain text, for pages without scripts."""
-        advice = advise(*example(), default=(self.rho, self.T), depth=self.depth)
+        own = example().standardised()
+        advice = advise(own.x, own.z_t, own.y_g, default=(self.rho, self.T), depth=self.depth)
         words = "".join(f"<p>{escape(sentence)}</p>" for sentence in str(advice).split("\n\n"))
         return f'<div class="kd-still"><p>Of 300 digits, 3, 5 or 8, and a teacher that saw 120 others:</p>{words}</div>'

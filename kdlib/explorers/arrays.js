@@ -1,5 +1,6 @@
 // Arrays from a file: columns of a CSV, or what NumPy's savez wrote, compressed or not. An array has a name, a width
-// (numbers for each sample) and values, a sample after the other: numbers, or text.
+// (numbers for each sample) and values, a sample after the other: numbers, or text. Columns whose names begin alike are
+// one array, too. What values mean is decided as in kdlib.own_data.
 
 const MOST = 64 * 2 ** 20; // bytes
 
@@ -33,6 +34,7 @@ function cells(text, separator) {
 }
 
 const isNumber = (text) => text !== "" && Number.isFinite(Number(text));
+const MISSING = /^([+-]?(nan|inf(inity)?)|na|null|none)?$/i;
 
 function fromText(name, bytes) {
   let text;
@@ -56,28 +58,30 @@ function fromText(name, bytes) {
   if (odd >= 0)
     refuse(`sample ${odd + 1}`, `have ${names.length} values, one for each name`, lines[odd].length, "fill in or remove its line");
   const columns = names.map((column, k) => ({ name: column, values: lines.map((line) => line[k]) }));
-  // A nameless first column numbers the rows, as pandas writes it.
-  return grouped(columns[0].name === "" ? columns.slice(1) : columns).map(({ name: one, columns: several }) => {
-    const width = several.length;
+  const named = columns.filter(({ name: one }) => one !== "");
+  return grouped(named).map(({ name: one, columns: several, endings }) => {
     const flat = lines.flatMap((_, i) => several.map(({ values }) => values[i]));
-    const numeric = flat.every((value) => value === "" || !Number.isNaN(Number(value)) || /^[+-]?(nan|inf(inity)?)$/i.test(value));
-    return { name: one, width, column: true, text: !numeric, values: numeric ? Float64Array.from(flat, (v) => (v === "" ? NaN : Number(v))) : flat };
+    const text = flat.some((value) => !isNumber(value) && !MISSING.test(value));
+    return { name: one, width: several.length, columns: several.map((column) => column.name), endings, text,
+      values: text ? flat : Float64Array.from(flat, (v) => (isNumber(v) ? Number(v) : NaN)) };
   });
 }
 
-/** Neighbouring columns whose names differ in a number at the end that counts up are one array. */
+/** Each column, and before the first of them, neighbours whose names are alike but for a number or a word at the end. */
 function grouped(columns) {
-  const groups = [];
+  const found = [];
+  let last;
   for (const column of columns) {
-    const [, stem, digits] = column.name.match(/^(.*?)(\d*)$/);
-    const last = groups.at(-1);
-    const number = digits === "" ? NaN : Number(digits);
-    if (last && stem === last.stem && number === last.number + 1) Object.assign(last, { number }).columns.push(column);
-    else groups.push({ stem, number, columns: [column] });
+    const [, stem, ending] = column.name.match(/^(.*[_.\- ])([^_.\- ]+)$/) ?? column.name.match(/^(.*?)(\d+)$/) ?? [];
+    if (stem && last?.stem === stem) {
+      if (last.columns.length === 1) found.splice(found.length - 1, 0, last);
+      last.columns.push(column);
+      last.endings.push(ending);
+      last.name = `${last.columns[0].name} … ${column.name}`;
+    } else last = { stem, columns: [column], endings: [ending] };
+    found.push({ name: column.name, columns: [column] });
   }
-  return groups.map(({ columns: some }) => ({
-    columns: some, name: some.length > 1 ? `${some[0].name} … ${some.at(-1).name}` : some[0].name,
-  }));
+  return found;
 }
 
 // ---- NPZ ----
@@ -155,122 +159,142 @@ function fromNumpy(name, buffer) {
   const columnwise = header.includes("'fortran_order': True");
   const place = (i) => (columnwise ? Math.floor(i / width) + shape[0] * (i % width) : i);
   const values = Array.from({ length: shape[0] * width }, (_, i) => one(place(i)));
-  return { name, width, text, values: text ? values : Float64Array.from(values) };
+  return { name, width, columns: [name], whole: true, text, values: text ? values : Float64Array.from(values) };
 }
 
 // ---- what an array stands for ----
 
 const [FEWEST, LARGEST, CLASSES] = [8, 2000, 100]; // samples, and the most classes
+const LEAST = 1e-6; // what a probability of 0 is taken for
 
 const NAMES = {
-  features: /^(x|features?|inputs?|embeddings?|images?|pixels?)([ _.\d]|$)/i,
-  teacher: /^(z|logits?|teacher|scores?|p|prob\w*)([ _.\d]|$)/i,
-  label: /^(y|labels?|targets?|class|given)([ _.\d]|$)/i,
+  features: /^(x|features?|inputs?|embeddings?|images?|pixels?)([_ .\-\d]|$)/i,
+  teacher: /^(z|logits?|teacher|scores?|p|prob\w*)([_ .\-\d]|$)/i,
+  label: /^(y|labels?|targets?|class|given)([_ .\-\d]|$)/i,
   held_out: /^(held_?out|is_test|test)$/i,
 };
 
 const rowsOf = ({ values, width }) => (width ? values.length / width : 0);
-const everyRow = ({ values, width }, holds) => {
-  for (let i = 0; i < values.length; i += width) if (!holds(values.slice(i, i + width))) return false;
-  return true;
-};
+const rowOf = ({ values, width }, i) => Array.from(values.slice(i * width, (i + 1) * width));
+const total = (row) => row.reduce((all, v) => all + v, 0);
 
 /** What a teacher's values seem to be. */
-export const seem = ({ values, width }) =>
-  (values.every((p) => p >= 0 && p <= 1)
-    && everyRow({ values, width }, (row) => width === 1 || Math.abs(row.reduce((total, p) => total + p) - 1) < 0.01)
-    ? "probabilities" : "logits");
+export function seem(array) {
+  const inside = !array.text && array.values.every((p) => p >= 0 && p <= 1);
+  const adds = (_, i) => Math.abs(total(rowOf(array, i)) - 1) <= 1.01e-3;
+  return inside && (array.width === 1 || Array.from({ length: rowsOf(array) }).every(adds)) ? "probabilities" : "logits";
+}
 
 /** A guess which array is what, by names and then by values; features may be all the rest, "". */
 export function guessed(arrays) {
   const taken = new Set();
+  const free = ({ columns }) => !columns.some((column) => taken.has(column));
   const take = (test) => {
-    const found = arrays.find((array) => !taken.has(array) && test(array));
-    taken.add(found);
+    const found = arrays.find((array) => free(array) && test(array));
+    for (const column of found?.columns ?? []) taken.add(column);
     return found?.name;
   };
   const classes = ({ width, text, values }) => width === 1 && (text || values.every(Number.isInteger));
-  const held_out = take(({ name, text }) => !text && NAMES.held_out.test(name)) ?? "";
+  const held_out = take(({ name, text, width }) => width === 1 && !text && NAMES.held_out.test(name)) ?? "";
   const label = take((array) => NAMES.label.test(array.name) && classes(array))
     ?? take((array) => classes(array) && new Set(array.values).size <= CLASSES);
   const teacher = take(({ name, text }) => !text && NAMES.teacher.test(name));
-  const features = take(({ name, text, column }) => !text && !column && NAMES.features.test(name));
+  const features = take(({ name, text, whole }) => !text && whole && NAMES.features.test(name));
   const rest = take(({ text }) => !text); // of arrays without such names
   return { features: features ?? "", teacher: teacher ?? rest ?? arrays[0].name, label: label ?? arrays[0].name, held_out };
 }
 
 /** Samples by what their arrays stand for; `gives` says what the teacher's values are. */
-export function samples(arrays, { features, teacher, label, held_out, gives }) {
+export function samples(arrays, { features, teacher, label, held_out, gives, scaled }) {
   const [z_t, y_g, apart] = [teacher, label, held_out].map((name) => arrays.find((array) => array.name === name));
-  const used = [z_t, y_g, apart];
   const n = rowsOf(y_g);
+  const used = new Map();
+  for (const [part, array] of [["the labels", y_g], ["the teacher", z_t], ["what is held out", apart]])
+    for (const column of array?.columns ?? []) {
+      if (used.has(column)) refuse(part, "have columns of its own", `${quoted(column)}, as ${used.get(column)}`, "choose another");
+      used.set(column, part);
+    }
   const x = features ? arrays.filter(({ name }) => name === features)
-    : arrays.filter((array) => !used.includes(array) && !array.text && rowsOf(array) === n);
-  if (!x.length) refuse("features", "be numbers, apart from teacher and labels", "none", "choose them, or add columns to the file");
-  if (z_t === y_g || x.some((array) => used.includes(array)) || (apart && [z_t, y_g].includes(apart)))
-    refuse("features, teacher and labels", "be different arrays", quoted((x.find((array) => used.includes(array)) ?? y_g).name)
-      + " twice", "choose another one");
+    : arrays.filter((array) => array.columns.every((column) => array.name === column && !used.has(column)) && rowsOf(array) === n);
+  if (!x.length) refuse("features", "be apart from teacher and labels", "no column that is left", "choose others");
+  const double = x.flatMap(({ columns }) => columns).find((column) => used.has(column));
+  if (double !== undefined) refuse("features", "have columns of their own", `${quoted(double)}, as ${used.get(double)}`, "choose others");
   for (const array of [...x, z_t, ...(apart ? [apart] : [])]) {
     if (rowsOf(array) !== n)
       refuse(quoted(array.name), `have a row for each of the ${n} labels`, rowsOf(array), "choose arrays of the same samples");
-    if (array.text)
-      refuse(quoted(array.name), "hold numbers", quoted(array.values.find((v) => !isNumber(v))), "choose another one, or encode it");
-    const bad = array.values.findIndex((v) => !Number.isFinite(v));
+    const bad = array.values.findIndex((v) => !(array.text ? isNumber(v) : Number.isFinite(v)));
     if (bad >= 0)
-      refuse(quoted(array.name), "be finite", `${array.values[bad]} in sample ${Math.floor(bad / array.width) + 1}`,
-        "remove or repair such samples first");
+      refuse(quoted(array.name), "hold finite numbers", `${array.text ? quoted(array.values[bad]) : array.values[bad]} in sample `
+        + `${Math.floor(bad / array.width) + 1}`, "repair or remove it, or choose other columns");
   }
   if (n < FEWEST || n > LARGEST)
-    refuse("a file", `hold ${FEWEST} to ${LARGEST} samples`, n, "draw some at random; in Python, kdlib.advise takes more");
+    refuse("a file", `hold ${FEWEST} to ${LARGEST} samples`, n, n < FEWEST ? "add some" : "draw some at random; in Python, "
+      + "kdlib.advise takes more");
   const K = Math.max(z_t.width, 2);
   if (K > CLASSES) refuse("a teacher", `know ${CLASSES} classes at most`, K, "in Python, kdlib.advise takes more");
-  const { y, names } = classesOf(y_g, K);
-  const z = Array.from({ length: n }, (_, i) =>
-    logits(Array.from(z_t.values.subarray(i * z_t.width, (i + 1) * z_t.width)), gives, i + 1));
-  const d = x.reduce((total, { width }) => total + width, 0);
-  const some = (chosen) => {
-    const inputs = chosen.flatMap((i) => x.flatMap(({ values, width }) => Array.from(values.subarray(i * width, (i + 1) * width))));
-    return { x: Float64Array.from(inputs), z: chosen.map((i) => z[i]), y: chosen.map((i) => y[i]) };
-  };
-  const all = [...y.keys()];
-  if (!apart) return { ...some(all), d, K, names, held_out: null };
-  const odd = apart.values.find((v) => v !== 0 && v !== 1);
-  if (odd !== undefined) refuse("what is held out", "be marked by 1, the rest by 0", odd, "choose another column, or none");
-  const kept = all.filter((i) => apart.values[i]);
-  if (kept.length < 2) refuse("what is held out", "be two samples or more", kept.length, "mark others, or none");
-  return { ...some(all.filter((i) => !apart.values[i])), d, K, names, held_out: some(kept) };
+
+  const notes = [];
+  const z = logits(z_t, gives, notes);
+  const { y, names } = classesOf(y_g, K, z_t.endings, notes);
+  const d = total(x.map(({ width }) => width));
+  const inputs = y.map((_, i) => x.flatMap((array) => rowOf(array, i)));
+  const odd = apart?.values.find((v) => v !== 0 && v !== 1);
+  if (odd !== undefined) refuse("what is held out", "be marked by 1, and the rest by 0", odd, "choose another column, or none");
+  const [given, others] = [0, 1].map((mark) => [...y.keys()].filter((i) => (apart ? apart.values[i] : 0) === mark));
+  if (apart && others.length < 2) refuse("what is held out", "be two samples or more", others.length, "mark others, or none");
+  const scale = scaled ? standardised(given.map((i) => inputs[i]), d) : (row) => row;
+  const some = (chosen) => ({
+    x: Float64Array.from(chosen.flatMap((i) => scale(inputs[i]))), z: chosen.map((i) => z[i]), y: chosen.map((i) => y[i]),
+  });
+  return { ...some(given), d: scale(inputs[0]).length, K, names, notes, held_out: apart ? some(others) : null };
 }
 
-function classesOf({ values, width, text, name }, K) {
-  if (width !== 1) refuse("labels", "be one for each sample", `${width} columns in ${quoted(name)}`, "choose another array");
-  if (text) {
-    const names = [...new Set(values)].sort();
-    if (names.length !== K)
-      refuse("labels in words", `be ${K}, as many as the teacher knows`, `${names.length} (${names.slice(0, 4).join(", ")}, …)`,
-        `number them from 0 to ${K - 1}, in the order of the teacher’s columns`);
-    return { y: values.map((one) => names.indexOf(one)), names };
-  }
-  const wrong = values.find((v) => !(v >= 0 && v < K && Number.isInteger(v)));
-  if (wrong !== undefined)
-    refuse("labels", K === 2 ? "be 0 or 1" : `be classes from 0 to ${K - 1}`, wrong, K === 2 ? "encode the two classes as 0 and 1"
-      : "number the classes from 0, in the order of the logits; subtract 1 from labels that begin with 1");
-  return { y: Array.from(values), names: null };
+/** Rows brought to mean 0 and standard deviation 1, constant columns left out, as those of the given rows. */
+function standardised(rows, d) {
+  const means = Array.from({ length: d }, (_, k) => total(rows.map((row) => row[k])) / rows.length);
+  const deviations = means.map((mean, k) => Math.sqrt(total(rows.map((row) => (row[k] - mean) ** 2)) / rows.length));
+  const varies = [...means.keys()].filter((k) => deviations[k] > 0);
+  if (!varies.length) refuse("x", "have a column that varies", "only constant ones", "check which were selected");
+  return (row) => varies.map((k) => (row[k] - means[k]) / deviations[k]);
 }
 
-function logits(row, gives, sample) {
+function logits(array, gives, notes) {
+  const rows = Array.from({ length: rowsOf(array) }, (_, i) => rowOf(array, i));
   if (gives === "logits") {
-    const large = row.find((v) => Math.abs(v) > 1e8);
+    const large = array.values.find((v) => Math.abs(v) > 1e8);
     if (large !== undefined)
       refuse("logits", "lie between -1e8 and 1e8", large, "leave masked classes out, they get no share of any probability");
-    return row;
+    return rows;
   }
-  const outside = row.find((p) => !(p > 0 && p <= 1 && (row.length > 1 || p < 1)));
-  if (outside !== undefined)
-    refuse("probabilities", `lie above 0${row.length > 1 ? "" : " and below 1"}`, `${outside} in sample ${sample}`,
-      "say that they are logits, or keep them off the ends, by 1e-6 for example");
-  const total = row.reduce((all, p) => all + p);
-  if (row.length > 1 && Math.abs(total - 1) > 0.01)
-    refuse("probabilities of a sample", "add up to 1", `${Number(total.toPrecision(4))} in sample ${sample}`,
-      "say that they are logits, or choose the columns of all classes");
-  return row.length > 1 ? row.map(Math.log) : [Math.log(row[0] / (1 - row[0]))];
+  const bad = rows.findIndex((row) => row.some((p) => !(p >= 0 && p <= 1)) || (row.length > 1 && !(total(row) > 0)));
+  if (bad >= 0)
+    refuse("probabilities", "lie in [0, 1], with one above 0 for each sample", `${rows[bad].join(", ")} in sample ${bad + 1}`,
+      "say that they are logits");
+  const both = rows.map((row) => (row.length > 1 ? row : [1 - row[0], row[0]]));
+  const lost = both.filter((row) => row.some((p) => p < LEAST)).length;
+  if (lost) notes.push(`Probabilities below 1e-06, in ${lost} samples, were taken for that.`);
+  notes.push("The teacher's answers were taken for probabilities; their logarithms are the logits.");
+  return both.map((row) => row.map((p) => Math.log(Math.max(p, LEAST))));
+}
+
+/** Labels from 0, and what they stand for: the endings of the teacher's columns, numbers from 0, or all in order. */
+function classesOf({ values, width, text, name }, K, endings, notes) {
+  if (width !== 1) refuse("labels", "be one for each sample", `${width} columns in ${quoted(name)}`, "choose another array");
+  const said = Array.from(values, (value) => (text && !isNumber(value) ? value : String(Number(value))));
+  const gap = said.findIndex((one) => one === "" || one === "NaN");
+  if (gap >= 0) refuse("labels", "be there for each sample", `none in sample ${gap + 1}`, "remove or repair such samples first");
+  const within = (names) => said.every((one) => names.includes(one));
+  const numbered = Array.from({ length: K }, (_, k) => String(k));
+  const key = (one) => (isNumber(one) ? Number(one) : Infinity);
+  const found = [...new Set(said)].sort((a, b) => (key(a) === key(b) ? (a < b ? -1 : 1) : key(a) - key(b)));
+  let names = found;
+  if (endings?.length === K && within(endings)) names = endings;
+  else if (within(numbered)) names = numbered;
+  else if (found.length !== K)
+    refuse("labels", `be of ${K} classes, as many as the teacher answers for`, `${found.length}, ${quoted(found.join(", "))}`,
+      "number them from 0 in the order of the answers");
+  else
+    notes.push(`Labels were sorted, and the teacher's answers taken in that order: ${names.slice(0, 10).join(", ")}`
+      + `${K > 10 ? ", ..." : ""}.`);
+  return { y: said.map((one) => names.indexOf(one)), names };
 }

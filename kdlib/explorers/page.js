@@ -102,7 +102,7 @@ export function plot(svg, id) {
     axes.replaceChildren();
     const line = (v, ends) => axes.appendChild(svgNode("line", { ...ends, ...(v === 0 && { class: "kd-zero" }) }));
     const text = (content, values) => { axes.appendChild(svgNode("text", values)).textContent = content; };
-    const tick = (v) => show(v, v % 1 ? 1 : 0);
+    const tick = (v) => show(v, String(Number(v.toPrecision(3))).split(".")[1]?.length ?? 0);
     for (const v of x.ticks) {
       line(v, { x1: frame.x(v), x2: frame.x(v), y1: top, y2: bottom });
       text(tick(v), { x: frame.x(v), y: bottom + 16, "text-anchor": "middle" });
