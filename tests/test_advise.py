@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from tolerances import ENGINES, HEAD, NESTED
 
 from kdlib import advise, fully_connected
-from kdlib.advise import Advice, _head
+from kdlib.advise import Advice, _head, _noise
 from kdlib.classes import class_targets
 from kdlib.distillation import targets
 
@@ -223,7 +224,7 @@ def test_a_linear_head_without_a_sample_is_nearly_a_refit(K):
 
 def test_a_linear_head_is_at_the_minimum_of_its_loss():
     x, z_t, y = task(80, 3, d=5)
-    loss = _head._Loss(x, z_t, y, 0.7, 4.0, 1e-3)
+    loss = _head._Loss(x, softmax(z_t / 4, axis=1), np.eye(3)[y], 0.7, 4.0, 1e-3)
     weights, _ = loss.minimise(np.zeros((3, 5)))
     rng = np.random.default_rng(0)
     near = [loss.value(weights + 1e-3 * rng.normal(size=weights.shape)) for _ in range(20)]
@@ -239,6 +240,38 @@ def test_more_samples_than_features_train_a_linear_head_and_fewer_reach_their_ta
     x, z_t, y = task(60, d=100)
     of_features, of_kernel = advise(x, z_t, y, features=True), advise(x, z_t, y, kernel=lambda a, b: a @ b.T)
     assert (of_features.cells == of_kernel.cells).all()
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_where_labels_may_be_wrong_targets_minimise_the_loss_of_their_posterior(K):
+    _, z_t, y = task(50, K)
+    z_t = _noise.of_classes(z_t)
+    rho, p = np.array([0.0, 0.3, 1.0]), 0.2
+    likelihood = np.where(np.arange(K) == y[:, None], 1 - p, p / (K - 1))
+    posterior = softmax(z_t, axis=1) * likelihood
+    posterior /= posterior.sum(1, keepdims=True)
+    for c, z in enumerate(np.moveaxis(_noise.targets(z_t, y, rho, p), 1, 0)):
+        slope = rho[c] * (softmax(z, axis=1) - softmax(z_t, axis=1)) + (1 - rho[c]) * (softmax(z, axis=1) - posterior)
+        assert np.abs(slope).max() < 1e-14 and np.abs(z.sum(1)).max() < 1e-12
+
+
+def test_hardly_any_noise_leaves_labels_what_they_are():
+    x, z_t, y = task(60, 3)
+    certain, nearly = (advise(x, z_t, y, kernel=wide, noise=noise) for noise in (0, 1e-9))
+    mixed = (certain.cells["T"] == 1) & (certain.cells["rho"] > 0)
+    assert nearly.cells["estimate"][mixed] == pytest.approx(certain.cells["estimate"][mixed], abs=1e-6)
+    elsewhere = certain.cells["T"] != 1
+    assert (nearly.cells["estimate"][elsewhere] == certain.cells["estimate"][elsewhere]).all()
+    assert nearly.useless == certain.useless
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_posteriors_of_noisy_labels_teach_more_than_the_labels(features):
+    x, z_t, y = task(400, noise=1.0)
+    flipped = np.random.default_rng(1).random(400) < 0.3
+    given = np.where(flipped, 1 - y, y)
+    plain, by_posterior = (advise(x, z_t, given, noise=noise, features=features, cells=[(0, 1)]) for noise in (0, 0.3))
+    assert by_posterior.cells["mistakes"][0] < plain.cells["mistakes"][0]
 
 
 def test_predictions_that_are_all_zero_are_ties():
@@ -284,7 +317,10 @@ def test_bad_input_is_refused_by_name():
     refuses("reluctance must lie in [0, inf), got -1", x, z_t, y, reluctance=-1)
     refuses("held_out must be (x, z_t, y_g) of other samples", x, z_t, y, held_out=(x, z_t))
     refuses("held_out must have the columns of x and z_t", x, z_t, y, held_out=(x[:, :2], z_t, y))
+    refuses("noise must lie in [0, 0.5), got 0.5", x, z_t, y, noise=0.5)
+    refuses("noise must lie in [0, 0.667), got 0.7", x, np.zeros((60, 3)), y, noise=0.7)
     refuses("kernel must be left out with features=True", x, z_t, y, features=True, kernel=wide)
+    refuses("jitter must lie in [0, inf), got -1", x, z_t, y, features=True, jitter=-1)
     refuses("depth must be a whole number from 1 up, got 0", x, z_t, y, depth=0)
     refuses("engine must be one of memory, dask", x, z_t, y, engine="gpu")
     with pytest.raises(ValueError, match=re.escape("n must lie in [8, 240], got 1000")):

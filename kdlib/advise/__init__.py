@@ -54,6 +54,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from kdlib._checks import numeric, ratio, real, require, require_classes, require_labels, require_logits, temperature
+from kdlib.advise import _noise
 from kdlib.advise._head import predictions
 from kdlib.advise._report import drawn, sentences
 from kdlib.classes import class_targets
@@ -166,6 +167,7 @@ def advise(
     reluctance: float = 1.0,
     jitter: float = 0.0,
     engine: str = "memory",
+    noise: float = 0.0,
 ) -> Advice:
     """Advice on soft ratio, temperature and number of samples, from a person's own arrays; the steps are above.
 
@@ -184,6 +186,10 @@ def advise(
         reluctance: standard errors by which a cell must beat the default.
         jitter, engine: as in :class:`~kdlib.students.NestedStudents`. With more samples than features, jitter is twice
             the penalty on the squared norm of the head's weights, beside the loss summed over samples; 1e-3 if 0.
+        noise: share p of the labels that are wrong, each exchanged for any other class, below (K - 1) / K. Where T = 1
+            and at :math:`\rho = 0` a label then counts by its posterior: before it all classes have the teacher's
+            probabilities, and it multiplies the odds of its own by (1 - p) (K - 1) / p. In other cells labels count as
+            they are given. Mistakes are counted against the given labels.
 
     Raises:
         ValueError: an argument outside its domain, arrays that do not belong together, or samples so nearly alike that
@@ -202,8 +208,12 @@ def advise(
     default = _cell("default", default)
     cells = _grid() if cells is None else [_cell("cells", cell) for cell in cells]
     cells = list(dict.fromkeys([*cells, default]))
+    jitter = real("jitter", jitter, "lie in [0, inf)", lambda j: 0 <= j < np.inf, "leave it out for none")
     reluctance = real("reluctance", reluctance, "lie in [0, inf)", lambda r: 0 <= r < np.inf, "1 to 2 serve well")
     others = None if held_out is None else _held_out(held_out, x, z_t)
+    most = 0.5 if z_t.ndim == 1 else 1 - 1 / z_t.shape[1]
+    noise = real("noise", noise, f"lie in [0, {most:.3g})", lambda p: p == 0 or 1e-12 <= p < most,
+                 "it is a share, 0 for none; labels with more tell nothing")
     if features and kernel is not None:
         raise ValueError("kernel must be left out with features=True, whose kernel is x1 x2^T: choose one of the two")
 
@@ -216,14 +226,15 @@ def advise(
 
     x_test, labels = (None, y_g) if others is None else others[::2]
     if features and len(x) > x.shape[1]:
-        answers = lambda z_t, cells, sizes: predictions(x, z_t, y_g, cells, sizes, jitter or _PENALTY, x_test)
+        answers = lambda z_t, cells, sizes: predictions(
+            x, z_t, y_g, cells, sizes, jitter or _PENALTY, x_test, noise)
     else:
         kernel = (lambda a, b: a @ b.T) if features else kernel or fully_connected(depth).ntk
         students = NestedStudents(x, kernel, jitter=jitter, engine=engine)
         learnt = _unseen(students) if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
 
         def answers(z_t, cells, sizes):
-            z = _targets(z_t, y_g, cells)
+            z = _targets(z_t, y_g, cells, noise)
             f = learnt(z.reshape(len(z), -1), sizes)
             return f.reshape(*f.shape[:2], *z.shape[1:])
 
@@ -236,7 +247,7 @@ def advise(
     gain, error = _difference(loss[:, usual], loss[:, best])
     if_right = margins(_corrected(z_t, y_g), cells, [len(x)])[0]
     perfect = float((if_right[:, _best(_loss(if_right))] <= 0).mean())
-    useless = float((margins(z_t, [_HARD], [len(x)]) <= 0).mean())
+    useless = float((margins(np.zeros_like(z_t), [_HARD], [len(x)]) <= 0).mean())
     warnings, forbidden = _warnings(x, z_t, y_g, others, copies, cells[best], useless)
     verdict = "undecided" if forbidden else "move" if gain > max(reluctance * error, 0) else "keep"
     chosen = best if verdict == "move" else usual
@@ -268,12 +279,17 @@ def _grid():
 # --- Students, judged on what they have not seen --------------------------------------------------------------------
 
 
-def _targets(z_t, y_g, cells):
+def _targets(z_t, y_g, cells, noise):
     """Of each sample in each cell: (n, cells, 1) for two classes, else (n, cells, K)."""
     rho, T = np.array(cells).T
     if z_t.ndim == 1:
-        return np.asarray(targets(z_t[:, None], y_g[:, None], rho=rho, T=T))[..., None]
-    return np.asarray(class_targets(z_t[:, None], y_g[:, None], rho=rho, T=T))
+        z = np.array(targets(z_t[:, None], y_g[:, None], rho=rho, T=T))[..., None]
+    else:
+        z = np.array(class_targets(z_t[:, None], y_g[:, None], rho=rho, T=T))
+    if noise:
+        of_all = _noise.targets(_noise.of_classes(z_t), y_g, rho[T == 1], noise)
+        z[:, T == 1] = of_all if z_t.ndim > 1 else of_all[..., 1:] - of_all[..., :1]
+    return z
 
 
 def _unseen(students):

@@ -20,16 +20,19 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import log_softmax, softmax
 
+from kdlib.advise._noise import log_posterior, of_classes
 
-def predictions(x, z_t, y_g, cells, sizes, penalty, x_test=None):
+
+def predictions(x, z_t, y_g, cells, sizes, penalty, x_test=None, noise=0.0):
     """Of shape (sizes, samples, cells, K): at the samples, of students that have not seen each; or at test inputs."""
-    z_t = np.stack([-z_t / 2, z_t / 2], 1) if z_t.ndim == 1 else z_t
+    z_t = of_classes(z_t)
     result = np.empty((len(sizes), len(x if x_test is None else x_test), len(cells), z_t.shape[1]))
     for c, (rho, T) in enumerate(cells):
+        hard = np.exp(log_posterior(z_t, y_g, noise)) if noise and T == 1 else np.eye(z_t.shape[1])[y_g]
         weights = np.zeros((z_t.shape[1], x.shape[1]))
         for s in np.argsort(sizes)[::-1]:  # the weights of more samples are a good start
             m = sizes[s]
-            loss = _Loss(x[:m], z_t[:m], y_g[:m], rho, T, penalty)
+            loss = _Loss(x[:m], softmax(z_t[:m] / T, axis=1), hard[:m], rho, T, penalty)
             weights, factor = loss.minimise(weights)
             result[s, :, c] = (x if x_test is None else x_test) @ weights.T
             if x_test is None:
@@ -40,9 +43,8 @@ def predictions(x, z_t, y_g, cells, sizes, penalty, x_test=None):
 class _Loss:
     """Eq. 2 summed over samples, with the penalty, as a function of the weights (K, d)."""
 
-    def __init__(self, x, z_t, y_g, rho, T, penalty):
-        self.x, self.rho, self.T, self.penalty = x, rho, T, penalty
-        self.soft, self.hard = softmax(z_t / T, axis=1), np.eye(z_t.shape[1])[y_g]
+    def __init__(self, x, soft, hard, rho, T, penalty):
+        self.x, self.soft, self.hard, self.rho, self.T, self.penalty = x, soft, hard, rho, T, penalty
 
     def value(self, weights):
         f = self.x @ weights.T
