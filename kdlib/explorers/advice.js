@@ -210,6 +210,13 @@ function more(advice) {
 
 // ---- in words ----
 
+/** As Python's format `f` writes a number: one that lies exactly between two goes to the even one. */
+function fixed(v, digits) {
+  const up = v.toFixed(digits);
+  const between = new RegExp(`\\.\\d{${digits}}50*$`).test(v.toFixed(20));
+  return between && up.at(-1) % 2 ? (up - Math.sign(v) * 10 ** -digits).toFixed(digits) : up;
+}
+
 /** As Python's format `g` writes a number. */
 function general(v, digits = 6) {
   const [mantissa, power] = v.toExponential(digits - 1).split("e");
@@ -222,10 +229,10 @@ function asFarAs(value, error) {
   if (!error) return general(value, 3);
   const rounded = Number(error.toPrecision(1));
   const places = Math.max(0, -Math.floor(Math.log10(rounded)));
-  return [value, rounded].map((v) => v.toFixed(places).replace(/^-(0\.?0*)$/, "$1")).join(" ± ");
+  return [value, rounded].map((v) => fixed(v, places).replace(/^-(0\.?0*)$/, "$1")).join(" ± ");
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const percent = (share) => `${fixed(100 * share, 1)}%`;
 
 const nameOf = ([rho, T]) => ({ 1: "the teacher alone (rho = 1)", 0: "the labels alone (rho = 0)" })[rho]
   ?? `rho = ${general(rho, 4)}, T = ${general(T)}`;
@@ -273,7 +280,7 @@ function warnings({ x, z, y }, d, others, copies, best, useless) {
 }
 
 function sentences(advice) {
-  const share = (value) => `${(100 * value).toFixed(1)} %`;
+  const share = (value) => `${fixed(100 * value, 1)} %`;
   const [usual, N] = [nameOf(advice.default), advice.sizes.at(-1)];
   const [now, double, four] = [1, 2, 4].map((times) => forecast(advice, times * N));
   const band = ({ low, high }) => `(${share(low)} to ${share(high)})`;

@@ -89,6 +89,15 @@ function grouped(columns) {
 const inflated = (bytes) =>
   new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
 
+const CRC = Array.from({ length: 256 }, (_, i) => {
+  let c = i;
+  for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1;
+  return c;
+});
+
+/** The sum by which an archive knows a file. */
+const checksum = (bytes) => ~bytes.reduce((sum, byte) => (sum >>> 8) ^ CRC[(sum ^ byte) & 255], -1) >>> 0;
+
 /** Files in a ZIP archive, by its directory, which stands at the end. */
 async function fromArchive(name, buffer) {
   const view = new DataView(buffer);
@@ -100,7 +109,8 @@ async function fromArchive(name, buffer) {
   try {
     let at = view.getUint32(end + 16, true);
     for (let i = view.getUint16(end + 10, true); i > 0; i--) {
-      const [method, packed, size] = [view.getUint16(at + 10, true), ...[20, 24].map((k) => view.getUint32(at + k, true))];
+      const [expected, packed, size] = [16, 20, 24].map((k) => view.getUint32(at + k, true));
+      const method = view.getUint16(at + 10, true);
       const [named, extra, comment] = [28, 30, 32].map((k) => view.getUint16(at + k, true));
       const file = new TextDecoder().decode(new Uint8Array(buffer, at + 46, named));
       const from = view.getUint32(at + 42, true);
@@ -111,7 +121,9 @@ async function fromArchive(name, buffer) {
       if (size > MOST) refuse(file, "be at most 64 MB", `${Math.ceil(size / 2 ** 20)} MB`, "draw some 1000 samples at random");
       const bytes = new Uint8Array(buffer, start, packed);
       if (method !== 0 && method !== 8) broken(`compression ${method}`);
-      arrays.push(fromNumpy(file.slice(0, -4), method ? await inflated(bytes) : bytes.slice().buffer));
+      const content = method ? await inflated(bytes) : bytes.slice().buffer;
+      if (checksum(new Uint8Array(content)) !== expected) broken("a damaged one");
+      arrays.push(fromNumpy(file.slice(0, -4), content));
     }
   } catch (error) {
     if (error.message.includes(" must ")) throw error;

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import fromstring
 import numpy as np
 import pytest
 from browser.test_pages import accessibility_violations
+from playwright.sync_api import Error
 from tolerances import ADVICE
 from watched import PHONE, opened
 
@@ -47,6 +48,11 @@ def in_browser(evaluate, x, z_t, y, *, held_out=None, **settings):
 
 def worse(z_t):
     return -3 * z_t
+
+
+def nearly_twice(arrays):
+    """With a sample at the end that is the first one, but for rounding."""
+    return [np.concatenate([values, values[:1] + 1e-14 * (values.ndim > 1)]) for values in arrays]
 
 
 SORTED = np.argsort(task(K=3)[2], kind="stable")
@@ -101,17 +107,14 @@ def test_advice_in_browser_and_library_agree(evaluate, case):
     assert_agree(in_browser(evaluate, *arrays, **settings), advise(*arrays, **settings))
 
 
-@pytest.mark.parametrize("alike, message", [
-    (task(7, seed=3), "x must hold at least 8 different samples, got 7: curves begin there"),
-    ([np.concatenate([values, values[:1]]) + (i == 0) * 1e-12 * (np.arange(61) == 60)[:, None] if i == 0 else
-      np.concatenate([values, values[:1]]) for i, values in enumerate(task(60))],
-     "samples must be independent, but to this kernel sample "),
+@pytest.mark.parametrize("x, z_t, y, message", [
+    (*task(7), "x must hold at least 8 different samples, got 7: curves begin there"),
+    (*nearly_twice(task(60)), "samples must be independent, but to this kernel sample "),
 ])
-def test_what_the_library_refuses_the_browser_refuses(evaluate, alike, message):
-    x, z_t, y = alike
-    with pytest.raises(ValueError, match=message.split(", got")[0].split("sample ")[0]):
+def test_what_the_library_refuses_the_browser_refuses(evaluate, x, z_t, y, message):
+    with pytest.raises(ValueError, match=message):
         advise(x, z_t, y)
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(Error, match=message):
         in_browser(evaluate, x, z_t, y)
 
 
@@ -125,8 +128,8 @@ def alone(tmp_path_factory):
     shown = AdvisorExplorer().without_kernel()["text/html"]
     style = "body { margin: 12px; } html[data-theme=dark] { background: #121212; color: #ddd; color-scheme: dark; }"
     (folder / "page.html").write_text(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Advisor</title><style>{style}</style></head>'
-        f"<body><main><h1>Advisor</h1>{shown}</main></body></html>", "utf-8")
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Advisor</title><style>{style}</style>'
+        f"</head><body><main><h1>Advisor</h1>{shown}</main></body></html>", "utf-8")
     return folder.as_uri() + "/"
 
 
@@ -167,8 +170,9 @@ def refused(page):
     return note(page)
 
 
-def table(x, z, y, head, separator=","):
-    rows = (separator.join([*map(repr, map(float, [*a, *np.atleast_1d(b)])), str(c)]) for a, b, c in zip(x, z, y, strict=True))
+def table(x, z, y, head):
+    z = z.reshape(len(x), -1)
+    rows = (",".join([*map(repr, map(float, [*a, *b])), str(c)]) for a, b, c in zip(x, z, y, strict=True))
     return "\n".join([head, *rows]).encode()
 
 
@@ -222,11 +226,13 @@ def test_a_file_gets_the_advice_of_the_library(page, tmp_path, kind):
 def test_other_ways_to_write_a_table_tell_the_same(page):
     said = set()
     plain = table(X, Z, WORDS[Y], "a,b,c,d,z_cat,z_ape,z_bee,label")
-    quoted = b"\xef\xbb\xbf" + b"\r\n".join(b",".join(b'"%s"' % v for v in line.split(b",")) for line in plain.splitlines())
-    numbered = b"\n".join(b"%s,%s" % (str(i - 1).encode() if i else b"", line) for i, line in enumerate(plain.splitlines()))
+    lines = plain.splitlines()
+    quoted = b"\xef\xbb\xbf" + b"\r\n".join(b'"%s"' % line.replace(b",", b'","') for line in lines)
+    numbered = b"\n".join(b"%s,%s" % (str(i - 1).encode() if i else b"", line) for i, line in enumerate(lines))
     for content in (plain, plain.replace(b",", b";"), plain.replace(b",", b"\t") + b"\n\n", quoted, numbered):
         choose(page, "mine.csv", content)
-        said.add("\n".join([note(page).split(" Comp")[0], *answered(page)]))
+        words = answered(page)
+        said.add("\n".join([note(page), *words]))
     assert len(said) == 1
 
 
@@ -300,28 +306,38 @@ def test_a_default_that_cannot_be_is_named_and_forgotten(page):
 NAN = np.where(np.arange(120) == 16, np.nan, Z2)
 BAD = {
     "no text": ("a.csv", b"\xff\xfe\x00", "a.csv must be CSV in UTF-8, or NPZ, got other bytes: save it anew"),
-    "empty": ("a.csv", b"", "a.csv must hold a line with names, and one for each sample, got 0 lines of 0 values: separate"),
+    "empty": ("a.csv", b"",
+              "a.csv must hold a line with names, and one for each sample, got 0 lines of 0 values: separate"),
     "names alone": ("a.csv", b"x,z_t,y_g", "a.csv must hold a line with names, and one for each sample, got 1 lines"),
-    "no names": ("a.csv", table(X, Z2, Y2, "1,2,3,4,5,6"), "the first line must name the columns, got “1,2,3,4,5,6”: put"),
+    "no names": ("a.csv", table(X, Z2, Y2, "1,2,3,4,5,6"),
+                 "the first line must name the columns, got “1,2,3,4,5,6”: put"),
     "a name twice": ("a.csv", table(X, Z2, Y2, "a,a,c,d,z,y"), "names of columns must differ, got “a” twice: give"),
     "a short line": ("a.csv", b"a,z,y\n1,2,0\n1,2", "sample 2 must have 3 values, one for each name, got 2: fill in"),
     "a gap": ("a.csv", table(X, NAN, Y2, "a,b,c,d,z,y"), "“z” must hold finite numbers, got NaN in sample 17: repair"),
-    "few": ("a.csv", table(X[:7], Z2[:7], Y2[:7], "a,b,c,d,z,y"), "a file must hold 8 to 2000 samples, got 7: add some"),
+    "few": ("a.csv", table(X[:7], Z2[:7], Y2[:7], "a,b,c,d,z,y"),
+            "a file must hold 8 to 2000 samples, got 7: add some"),
     "many": ("a.npz", arrays(x=np.zeros((3000, 1)), z=np.zeros(3000), y=np.zeros(3000, int)),
              "a file must hold 8 to 2000 samples, got 3000: draw some"),
     "too many labels": ("a.npz", arrays(x=X, z_t=5 * Z2, y_g=Y), "labels must be of 2 classes, as many as the teacher "
                         "answers for, got 3, “0, 1, 2”: number them"),
-    "constant": ("a.npz", arrays(x=np.ones((9, 2)), z_t=Z[:9], y_g=Y[:9]), "x must have a column that varies, got only"),
-    "rows that differ": ("a.npz", arrays(x=X, z_t=Z[:-1], y_g=Y), "“z_t” must have a row for each of the 120 labels, got 119"),
-    "nothing but labels": ("a.csv", b"y,z\n" + b"1,2\n" * 9, "features must be apart from teacher and labels, got no column"),
-    "pickled": ("a.npz", arrays(x=np.array([{}, 1], dtype=object)), "array “x” must hold numbers or text, got type '|O': save"),
+    "constant": ("a.npz", arrays(x=np.ones((9, 2)), z_t=Z[:9], y_g=Y[:9]),
+                 "x must have a column that varies, got only"),
+    "rows that differ": ("a.npz", arrays(x=X, z_t=Z[:-1], y_g=Y),
+                         "“z_t” must have a row for each of the 120 labels, got 119"),
+    "nothing but labels": ("a.csv", b"y,z\n" + b"1,2\n" * 9,
+                           "features must be apart from teacher and labels, got no column"),
+    "pickled": ("a.npz", arrays(x=np.array([{}, 1], dtype=object)),
+                "array “x” must hold numbers or text, got type '|O': save"),
     "complex": ("a.npz", arrays(x=X + 1j), "array “x” must hold numbers or text, got type '<c16': save it anew"),
-    "cut": ("a.npz", arrays(x=X, z_t=Z, y_g=Y)[:-60], "a.npz must be a whole NPZ archive, got one without its end: save"),
+    "cut": ("a.npz", arrays(x=X, z_t=Z, y_g=Y)[:-60],
+            "a.npz must be a whole NPZ archive, got one without its end: save"),
     "damaged": ("a.npz", (lambda b: b[:200] + bytes(200) + b[400:])(arrays(np.savez_compressed, x=X, z_t=Z, y_g=Y)),
                 "a.npz must be a whole NPZ archive, got a damaged one: save it anew"),
-    "a single number": ("a.npz", arrays(x=np.float64(1)), "a.npz must hold arrays with a value or a row for each sample, got none"),
-    "a workbook": ("a.xlsx", other_archive(), "a.xlsx must hold NumPy’s arrays alone, got “[Content_Types].xml”: save it"),
-    "nearly alike": ("a.npz", arrays(x=np.r_[X, X[:1] + 1e-12], z_t=np.r_[Z, Z[:1]], y_g=np.r_[Y, Y[:1]]),
+    "a single number": ("a.npz", arrays(x=np.float64(1)),
+                        "a.npz must hold arrays with a value or a row for each sample, got none"),
+    "a workbook": ("a.xlsx", other_archive(),
+                   "a.xlsx must hold NumPy’s arrays alone, got “[Content_Types].xml”: save it"),
+    "nearly alike": ("a.npz", arrays(**dict(zip(("x", "z_t", "y_g"), nearly_twice(task(60)), strict=True))),
                      "samples must be independent, but to this kernel sample "),
 }
 
@@ -367,7 +383,7 @@ def test_the_answer_is_accessible_by_day_and_by_night_and_whole_on_a_phone(brows
         assert accessibility_violations(page, runOnly=["color-contrast"]) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         for picture in page.locator(".kd-advisor svg").all():
-            assert picture.bounding_box()["width"] > 300 and len(picture.locator("title").inner_text()) > 60
+            assert picture.bounding_box()["width"] > 300 and len(picture.locator("title").text_content()) > 60
 
 
 def test_without_scripts_the_example_is_told_in_words(browser, alone):
