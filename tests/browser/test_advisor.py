@@ -263,10 +263,10 @@ def test_the_example_is_the_one_of_the_still_picture(page):
 def test_samples_may_be_held_out_by_a_column(page):
     (x, z, y), apart = task(240, seed=8), np.arange(240) % 3 == 0
     choose(page, "mine.csv", table(np.c_[apart, x], z, y, "held_out,a,b,c,z,label"))
-    assert field(page, "held_out").input_value() == "held_out"
     given, others = scaled(x[~apart], x[apart])
     ours = advise(given, z[~apart], y[~apart], held_out=(others, z[apart], y[apart]))
     assert answered(page) == list(sentences(ours))
+    assert field(page, "held_out").input_value() == "held_out"
     assert "160 samples and 80 held out, 3 features" in note(page)
 
 
