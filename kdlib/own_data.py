@@ -23,7 +23,7 @@ class OwnData:
     """Inputs, teacher's logits and labels; what :func:`read` returns."""
 
     x: Float[np.ndarray, "n d"]  #: inputs, one row for each sample
-    z_t: Float[np.ndarray, " n *K"]  #: the teacher's logits: ``(n,)`` for two classes, else ``(n, K)``
+    z_t: Float[np.ndarray, " n *K"]  #: the teacher's logits, ``(n,)`` for two classes, else ``(n, K)``
     y_g: Int[np.ndarray, " n"]  #: labels from 0 up
     classes: tuple[str, ...]  #: what label 0, 1, ... stands for
     notes: tuple[str, ...] = ()  #: what was done to the file's content, in sentences

@@ -86,21 +86,21 @@ class Advice:
     T: float  #: its temperature
     verdict: str  #: ``"move"`` there from the default, ``"keep"`` the default, or ``"undecided"``
     default: tuple[float, float]  #: the cell to beat
-    cells: np.ndarray  #: a row for each cell: ``rho``, ``T``, ``estimate`` (the mean loss), ``error`` (of that estimate
-    #: minus the chosen cell's) and ``mistakes`` (their share)
+    cells: np.ndarray  #: one row each, ``rho``, ``T``, ``estimate`` (the mean loss), ``error`` (of that estimate minus
+    #: the chosen cell's) and ``mistakes`` (their share)
     avoid: tuple[tuple[float, float], ...]  #: cells (rho, T) that are surely worse than the chosen one
     perfect: float  #: share of mistakes if the teacher always put the given label first
-    useless: float  #: share of mistakes if the teacher knew nothing: that of the labels alone
-    coverage: dict[int, tuple[int, int]]  #: for 2 and 4 times the samples: forecasts within their band, and all
+    useless: float  #: share of mistakes if the teacher knew nothing, that of the labels alone
+    coverage: dict[int, tuple[int, int]]  #: forecasts within their band, and all, for 2 and 4 times the samples
     sizes: np.ndarray  #: numbers of samples, increasing
-    curves: dict[str, np.ndarray]  #: smoothed shares of mistakes there: ``chosen``, ``default``, ``soft``, ``hard``
+    curves: dict[str, np.ndarray]  #: smoothed shares of mistakes there, ``chosen``, ``default``, ``soft``, ``hard``
     warnings: tuple[str, ...]  #: sentences
     judged: int  #: samples that the students were judged on
     _gain: tuple  # the best cell, how far its loss is below the default's, and the standard error of that
 
     @property
     def more(self) -> str:
-        """What would help: more samples with ``"labels"``, ``"queries"`` to the teacher alone, or ``"neither"``."""
+        """What would help, more samples with ``"labels"``, ``"queries"`` to the teacher alone, or ``"neither"``."""
         for n in (2 * self.sizes[-1], 4 * self.sizes[-1]):
             error, width = self._expected(n)
             most = error * np.exp(width / 2)
@@ -169,7 +169,7 @@ def advise(
     engine: str = "memory",
     noise: float = 0.0,
 ) -> Advice:
-    """Advice on soft ratio, temperature and number of samples, from a person's own arrays; the steps are above.
+    r"""Advice on soft ratio, temperature and number of samples, from a person's own arrays; the steps are above.
 
     Args:
         x: inputs; for the default kernel, columns of like scale and size one serve best.
