@@ -49,7 +49,7 @@ class AdvisorExplorer(Embedded):
 
     Limits:
         8 to 2000 samples, up to 100 classes, and students that are wide ReLU networks: for more samples, other kernels,
-        frozen features and other cells there is :func:`~kdlib.advise.advise`.
+        frozen features, noisy labels and other cells there is :func:`~kdlib.advise.advise`.
 
     Raises:
         ValueError: rho outside [0, 1], T outside [1e-3, 1e6], or depth outside 1..5.

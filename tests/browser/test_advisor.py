@@ -391,6 +391,30 @@ def test_without_scripts_the_example_is_told_in_words(browser, alone):
         assert "of mistakes" in page.locator(".kd-still").inner_text()
 
 
+def test_the_form_follows_a_live_model_and_drives_it(browser):
+    """As in a notebook: anywidget calls `render` with a model whose traits change on either side."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_content("<main></main>")
+        page.evaluate("""async ([source, state]) => {
+            const listeners = {};
+            globalThis.model = {
+                saved: 0, get: (name) => state[name], off() {},
+                set(name, value) { state[name] = value; (listeners[`change:${name}`] ?? []).forEach((f) => f()); },
+                on: (event, f) => (listeners[event] ??= []).push(f), save_changes() { this.saved += 1; },
+            };
+            const {render} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+            render({model, el: document.querySelector("main")});
+        }""", [AdvisorExplorer._esm, AdvisorExplorer().trait_values(page=True)])
+        page.locator("[data-do=example]").click()
+        before = answered(page)
+        page.evaluate("model.set('rho', 0.1)")
+        page.wait_for_function("document.querySelector('.kd-report p').textContent.includes('rho = 0.1,')")
+        assert answered(page) != before and field(page, "rho").input_value() == "0.1"
+        field(page, "depth").select_option("1")
+        assert page.evaluate("[model.get('depth'), model.saved]") == [1, 1]
+
+
 def test_the_form_refuses_what_the_page_refuses():
     for name, value in (("rho", 1.5), ("T", 0), ("T", 1e7), ("depth", 0), ("depth", 6), ("depth", 2.5)):
         with pytest.raises(ValueError, match=f"^{name} must "):
