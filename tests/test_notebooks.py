@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from extensions.execution import Book
 
@@ -245,3 +246,38 @@ def test_a_bad_parameter_stops_papermill_with_the_remedy(name, tmp_path):
 @pytest.mark.parametrize("name, message", [(name, message) for name in REFUSED for message in REFUSED[name]])
 def test_bad_parameters_are_refused(name, message):
     assert message in (stops_with(name, REFUSED[name][message]) or "")
+
+
+def own_file(folder, kind):
+    """A file as somebody may have it, and the parameters that say what is where in it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4))
+    truth = np.stack([x[:, 0], x[:, 1] * x[:, 2], x[:, 3]], 1) * 2
+    y = (truth + rng.normal(size=truth.shape)).argmax(1)
+    names = np.array(["ape", "bee", "cat"])
+    path = folder / f"mine.{kind.partition(',')[0]}"
+    if kind == "npz, logits of classes with names":
+        np.savez(path, x=x, z_t=truth, y_g=names[y])
+        return path, {}
+    if kind == "npz, features under a linear head":
+        np.savez(path, layer=x, answer=truth[:, 0], kind=2 * (y == 0) - 1)
+        return path, {"inputs": "layer", "teacher": "answer", "labels": "kind", "linear_head": True}
+    p = np.exp(truth) / np.exp(truth).sum(1, keepdims=True)
+    rows = (",".join([*map(str, [*a, *b]), names[c]]) for a, b, c in zip(x, p, y, strict=True))
+    path.write_text("\n".join(["a,b,c,d,p_ape,p_bee,p_cat,kind", *rows]), "utf-8")
+    return path, {"teacher": "p_", "labels": "kind"}
+
+
+@pytest.mark.parametrize("kind", ["npz, logits of classes with names", "npz, features under a linear head",
+                                  "csv, probabilities"])  # fmt: skip
+def test_advice_on_an_own_file_needs_no_editing_and_shows_its_figure_when_exported(kind, tmp_path):
+    path, parameters = own_file(tmp_path, kind)
+    result, written = papermill("advise", tmp_path, {"data": path.name} | parameters)
+    assert result.returncode == 0, result.stderr
+    [report, table] = printed(written)
+    assert "with 120 samples" in report and re.search(r"^(Move from|Keep) ", report, re.MULTILINE)
+    assert len(table.splitlines()) == 22
+    exported = run("nbconvert", "--to", "html", "out.ipynb", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert page.index("Only 120 labels") < page.index('class="kd-still"')
