@@ -58,7 +58,7 @@ const powersWithin = (from, to, base = 10) => {
   return Array.from({ length: last - first + 1 }, (_, i) => base ** (first + i));
 };
 
-/** A worker's answer to a task, for as long as none is begun after it. */
+/** A function that gives a worker a task, and with none stops it: of each only the last one is answered. */
 function calculator(source) {
   // No module: a page that was opened as a file may start none.
   const code = new Blob([source.replace(/^export /gm, ""), `
@@ -71,6 +71,7 @@ onmessage = ({ data }) => {
   let worker;
   return (task, hear) => {
     worker?.terminate();
+    if (!task) return;
     const address = URL.createObjectURL(code);
     worker = new Worker(address);
     worker.onmessage = ({ data }) => {
@@ -85,7 +86,8 @@ onmessage = ({ data }) => {
 /** The curves' picture: shares of mistakes, and the forecast. */
 function learning(svg, id) {
   const { axis, layer } = plot(svg, `${id}-learning`);
-  const [band, soft, hard, usual, chosen] = ["kd-band", "kd-right", "kd-wrong", "kd-teacher", "kd-fit"].map((name) => layer("path", name));
+  const names = ["kd-band", "kd-right", "kd-wrong", "kd-teacher", "kd-fit"];
+  const [band, soft, hard, usual, chosen] = names.map((name) => layer("path", name));
   return (width, { sizes, curves, ahead }) => {
     const N = sizes.at(-1);
     const ticks = ticksUpTo(100 * Math.max(...Object.values(curves).flat(), ...ahead.map(({ high }) => high)));
@@ -118,8 +120,8 @@ function grid(svg, id) {
     const ticks = ticksUpTo(Math.max(...cells.map(({ estimate, error }) => estimate + error)));
     const frame = axis({
       width, height: 250, left: 48, x: { range: [least / 1.6, most * 1.6], log: true, title: "λ = T²(1 − ρ)/ρ, strength of the labels",
-        ticks: powersWithin(least, most) },
-      y: { range: [0, ticks.at(-1)], ticks, title: "loss" },
+        ticks: powersWithin(least, most), digits: least < 0.1 ? 2 : 1 },
+      y: { range: [0, ticks.at(-1)], ticks, digits: 2, title: "loss" },
     });
     const temperatures = [1, 4, 10];
     const of = (i) => inner.filter((cell) => cell.T === temperatures[i]).sort((a, b) => strength(a) - strength(b));
@@ -191,29 +193,35 @@ function build({ host, id, model }) {
   const pictures = host.querySelectorAll("svg");
   const drawings = [learning(pictures[0], id), grid(pictures[1], id)];
   const compute = calculator(model.get("solver"));
-  let name, arrays, asked, given, advice;
+  let name, arrays, asked, given, advice, opening;
   let said = ["", false];
 
   const write = (text, wrong) => {
-    note.textContent = text;
+    if (note.textContent !== text) note.textContent = text; // what is new is read aloud
     note.classList.toggle("kd-refused", wrong);
   };
   const say = (text, wrong = false) => write(...(said = [text, wrong]));
 
   function forget() {
+    compute();
     advice = undefined;
-    found.hidden = true;
+    found.hidden = progress.hidden = true;
   }
 
   async function open(title, content) {
     forget();
     [name, arrays, asked] = [title, undefined, undefined];
     columns.hidden = true;
+    const mine = (opening = Symbol(title));
+    let held;
     try {
-      arrays = await read(title, await content);
+      held = await read(title, await content);
     } catch (error) {
-      return say(error.message, true);
+      if (opening === mine) say(error.message, true);
+      return;
     }
+    if (opening !== mine) return; // another one came while this was read
+    arrays = held;
     const options = (names, others = []) => [...others, ...names.map((one) => [one, one])].map(([value, text]) =>
       element("option", text, { value }));
     const names = arrays.map((array) => array.name);
@@ -226,21 +234,21 @@ function build({ host, id, model }) {
     for (const [part, value] of Object.entries(guess)) parts[part].value = value;
     parts.gives.value = seem(arrays.find((array) => array.name === guess.teacher));
     columns.hidden = false;
-    return begin();
+    begin();
   }
 
   /** Compute, if anything that counts has changed. */
   function begin() {
-    if (!arrays) return;
     const refused = [...host.querySelectorAll("input")].find((input) => input.validity.customError);
     if (refused) {
       write(refused.validationMessage, true);
       return;
     }
-    const roles = Object.fromEntries(Object.entries(parts).map(([part, node]) => [part, node === parts.scaled ? node.checked : node.value]));
+    const valueOf = (node) => (node.type === "checkbox" ? node.checked : node.value);
+    const roles = Object.fromEntries(Object.entries(parts).map(([part, node]) => [part, valueOf(node)]));
     const settings = { default: [model.get("rho"), model.get("T")], depth: model.get("depth") };
     const task = JSON.stringify([roles, settings]);
-    if (task === asked) {
+    if (!arrays || task === asked) {
       write(...said);
       return;
     }
@@ -268,8 +276,9 @@ function build({ host, id, model }) {
   /** What was read, so that a reader may see whether it is what was meant. */
   function summary() {
     const { y, d, K, names, notes, held_out } = given;
-    return [`${name}: ${y.length} samples${held_out ? ` and ${held_out.y.length} held out` : ""}, ${d} features, ${K} classes `
-      + `(${names.slice(0, 10).join(", ")}${K > 10 ? ", …" : ""}).`, ...notes].join(" ");
+    const others = held_out ? ` and ${held_out.y.length} held out` : "";
+    const classes = `${K} classes (${names.slice(0, 10).join(", ")}${K > 10 ? ", …" : ""})`;
+    return [`${name}: ${y.length} samples${others}, ${d} features, ${classes}.`, ...notes].join(" ");
   }
 
   function tell(answer) {
@@ -279,23 +288,25 @@ function build({ host, id, model }) {
     find("tbody").replaceChildren(...advice.cells.map(({ rho, T, estimate, error, mistakes, avoid }) => {
       const lambda = rho === 1 ? "0" : rho === 0 ? "∞" : String(Number(strength({ rho, T }).toPrecision(3)));
       const row = document.createElement("tr");
-      row.append(...[Number(rho.toPrecision(4)), rho % 1 ? T : "any", lambda, show(estimate, 4), show(error, 4), percent(mistakes),
-        avoid ? "avoid" : ""].map((text) => element("td", text)));
+      const [loss, apart] = [show(estimate, 4), show(error, 4)];
+      row.append(...[Number(rho.toPrecision(4)), rho % 1 ? T : "any", lambda, loss, apart, percent(mistakes), avoid ? "avoid" : ""]
+        .map((text) => element("td", text)));
       return row;
     }));
     found.hidden = false;
     draw();
   }
 
-  const save = { text: () => [new Blob([[summary(), ...advice.report, ""].join("\n\n")], { type: "text/plain" }), "advice.txt"],
-    json: () => [new Blob([JSON.stringify({ file: name, ...advice }, null, 1)], { type: "application/json" }), "advice.json"] };
-  for (const [kind, made] of Object.entries(save))
-    find(`[data-do=${kind}]`).addEventListener("click", () => {
-      const [blob, title] = made();
-      const href = URL.createObjectURL(blob);
-      element("a", "", { href, download: title }).click();
-      setTimeout(() => URL.revokeObjectURL(href), 1000);
-    });
+  function save(title, content) {
+    const href = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
+    element("a", "", { href, download: title }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 1000);
+  }
+  const saved = {
+    text: () => save("advice.txt", [summary(), ...advice.report, ""].join("\n\n")),
+    json: () => save("advice.json", JSON.stringify({ file: name, ...advice }, null, 1)),
+  };
+  for (const [kind, act] of Object.entries(saved)) find(`[data-do=${kind}]`).addEventListener("click", act);
   find("[data-do=example]").addEventListener("click", () => {
     file.value = "";
     open(example.name, new TextEncoder().encode(example.text).buffer);
@@ -317,13 +328,10 @@ function build({ host, id, model }) {
     if (dropped) open(dropped.name, dropped.arrayBuffer());
   });
 
-  let width = 300;
-  const layout = () => { width = Math.max(Math.min(host.clientWidth, host.clientWidth < 640 ? Infinity : host.clientWidth / 2 - 10), 260); };
-
   function draw() {
     begin();
     if (!advice) return;
-    for (const drawing of drawings) drawing(width, advice);
+    drawings.forEach((drawing, i) => drawing(Math.max(pictures[i].getBoundingClientRect().width, 240), advice));
     const [now, double, four] = advice.forecasts;
     describe(pictures[0], `Mistakes against the number of samples: ${percent(now.error)} at ${now.n}; expected `
       + `${percent(double.error)} at ${double.n} and ${percent(four.error)} at ${four.n}.`);
@@ -331,7 +339,7 @@ function build({ host, id, model }) {
       + `${advice.avoid.length} of ${advice.cells.length} cells are to be avoided.`);
   }
 
-  return { layout, draw };
+  return { layout() {}, draw };
 }
 
 export const { mount, render } = explorer({ kind: "advisor", prefix: "a.", controls: CONTROLS, build });

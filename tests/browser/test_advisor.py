@@ -352,6 +352,17 @@ def test_a_bad_file_is_refused_in_one_line_and_the_next_one_read(page, kind):
     assert answered(page) and page.locator(".kd-refused").count() == 0
 
 
+def test_only_the_last_file_is_answered(page):
+    """What is still computed or read for another one is dropped."""
+    x, z, y = task(600, K=5, d=5)
+    choose(page, "long.npz", arrays(x=x, z_t=z, y_g=y))
+    page.locator(".kd-advisor progress").wait_for()
+    choose(page, "bad.csv", b"x")
+    said = refused(page)
+    page.wait_for_timeout(1500)
+    assert note(page) == said and said.startswith("bad.csv") and page.locator(".kd-report").is_hidden()
+
+
 def test_all_is_done_by_keyboard(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.type") == "file"
