@@ -105,6 +105,7 @@ REFUSED = {
         "T must be positive and finite, got 0": {"T": 0},
         "depth must be a whole number from 1 up, got 0": {"depth": 0},
         "reluctance must lie in [0, inf), got -1": {"reluctance": -1},
+        "noise must lie in [0, 0.9), got 0.9": {"noise": 0.9},
         "jitter must lie in [0, inf), got -1": {"jitter": -1},
         "most must be a whole number from 8 up, got 5": {"most": 5},
     },

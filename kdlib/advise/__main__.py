@@ -40,6 +40,7 @@ def _arguments(arguments):
     add("--linear-head", action="store_true", help="inputs are frozen features under a linear head")
     add("--as-is", action="store_true", help="do not bring the inputs' columns to one scale")
     add("--reluctance", type=float, default=1.0, help="standard errors by which a choice must beat the default")
+    add("--noise", type=float, default=0.0, help="share of the labels that are wrong, if it is known")
     add("--jitter", type=float, default=0.0, help="added to the kernel's diagonal")
     add("--most", type=int, default=5000, help="samples to take at most, by default %(default)s")
     return parser.parse_args(arguments)
@@ -56,6 +57,7 @@ def main(arguments=None):
         advice = advise(
             own.x, own.z_t, own.y_g, default=(given.rho, given.T), depth=given.depth, features=given.linear_head,
             held_out=others and (others.x, others.z_t, others.y_g), reluctance=given.reluctance, jitter=given.jitter,
+            noise=given.noise,
         )  # fmt: skip
         print(*own.notes, advice, sep="\n\n")
         if given.html:
