@@ -313,7 +313,8 @@ function sentences(advice) {
  * Advice on samples: x (n d numbers, a sample after the other), z (a list of logits for each, of one for two classes)
  * and y (0, 1, ...), with d features; others of the same kind may be held out. `tell` hears which share is done.
  */
-export function advise({ d, held_out = null, default: usual = [0.9, 4], depth = 3, reluctance = 1, ...given }, tell = () => {}) {
+export function advise(task, tell = () => {}) {
+  const { d, held_out = null, default: usual = [0.9, 4], depth = 3, reluctance = 1, ...given } = task;
   const single = ({ z, ...rest }) => ({ ...rest, z: z[0].length === 2 ? z.map(([a, b]) => [b - a]) : z });
   const others = held_out && single(held_out);
   const samples = spread(single(given), d);

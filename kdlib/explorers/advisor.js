@@ -38,12 +38,16 @@ const CONTROLS = [
   },
 ];
 
-const PARTS = { features: "features", teacher: "teacher’s answers", label: "given labels", gives: "answers are", held_out: "held out" };
+const PARTS = {
+  features: "features", teacher: "teacher’s answers", label: "given labels", gives: "answers are", held_out: "held out",
+};
+const COLUMNS = ["ρ", "T", "λ", "loss", "± to the chosen", "mistakes", "avoid"];
 const STYLES = ["kd-right", "kd-fit", "kd-wrong"]; // of curves at three temperatures
 
 const strength = ({ rho, T }) => (T ** 2 * (1 - rho)) / rho;
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const element = (tag, text, values = {}) => attributes(Object.assign(document.createElement(tag), { textContent: text }), values);
+const element = (tag, text, values = {}) =>
+  attributes(Object.assign(document.createElement(tag), { textContent: text }), values);
 
 /** Round numbers from 0 to the first that is not below the largest. */
 function ticksUpTo(most) {
@@ -118,9 +122,11 @@ function grid(svg, id) {
     const [least, most] = [Math.min(...inner.map(strength)) / 4, Math.max(...inner.map(strength)) * 4];
     const at = (cell) => (cell.rho === 1 ? least : cell.rho === 0 ? most : strength(cell));
     const ticks = ticksUpTo(Math.max(...cells.map(({ estimate, error }) => estimate + error)));
+    const powers = powersWithin(least, most);
     const frame = axis({
-      width, height: 250, left: 48, x: { range: [least / 1.6, most * 1.6], log: true, title: "λ = T²(1 − ρ)/ρ, strength of the labels",
-        ticks: powersWithin(least, most), digits: least < 0.1 ? 2 : 1 },
+      width, height: 250, left: 56,
+      x: { range: [least / 1.6, most * 1.6], log: true, ticks: powers, digits: powers[0] < 0.1 ? 2 : 1,
+        title: "λ = T²(1 − ρ)/ρ, strength of the labels" },
       y: { range: [0, ticks.at(-1)], ticks, digits: 2, title: "loss" },
     });
     const temperatures = [1, 4, 10];
@@ -150,16 +156,16 @@ function build({ host, id, model }) {
   const label = (name, text) => `<label for="${id}-${name}">${text}</label>`;
   const select = (name, text, options = []) => `${label(name, text)}<select id="${id}-${name}" name="${name}">`
     + `${options.map((value) => `<option>${value}</option>`).join("")}</select>`;
-  const typed = (name, text, step) => `${label(name, text)}<input id="${id}-${name}" name="${name}" type="number" min="0" `
-    + `step="${step}" aria-describedby="${id}-note">`;
+  const typed = (name, text, step) => `${label(name, text)}<input id="${id}-${name}" name="${name}" type="number" `
+    + `min="0" step="${step}" aria-describedby="${id}-note">`;
   const example = model.get("example");
   host.innerHTML = `
     <div class="kd-drop">
       <div class="kd-presets">${label("file", "A file of yours")}
         <input type="file" id="${id}-file" accept=".csv,.npz,.tsv,.txt" aria-describedby="${id}-where">
         <span>or <button type="button" data-do="example">${example.title}</button></span></div>
-      <p class="kd-remark" id="${id}-where">CSV or NPZ, up to some 1000 samples; you may drop it here. It is read and computed on in
-        this page alone: nothing leaves your browser.</p>
+      <p class="kd-remark" id="${id}-where">CSV or NPZ, up to some 1000 samples; you may drop it here. It is read and
+        computed on in this page alone: nothing leaves your browser.</p>
     </div>
     <div class="kd-form">
       <div class="kd-columns" hidden>${Object.entries(PARTS).map(([name, text]) => select(name, text)).join("")}
@@ -172,16 +178,16 @@ function build({ host, id, model }) {
     <div data-part="found" hidden>
       <div class="kd-report" aria-live="polite"></div>
       <div class="kd-pair">
-        <div>${canvas(id, "learning")}<p class="kd-legend" aria-hidden="true"><span class="kd-fit">chosen, and its forecast</span>
-          <span class="kd-teacher">default</span><span class="kd-right">teacher alone</span>
+        <div>${canvas(id, "learning")}<p class="kd-legend" aria-hidden="true">
+          <span class="kd-fit">chosen, and its forecast</span> <span class="kd-teacher">default</span><span class="kd-right">teacher alone</span>
           <span class="kd-wrong">labels alone</span></p></div>
         <div>${canvas(id, "cells")}<p class="kd-legend" aria-hidden="true"><span class="kd-right"><i>T</i> = 1</span>
           <span class="kd-fit"><i>T</i> = 4</span><span class="kd-wrong"><i>T</i> = 10</span>
-          <span class="kd-dot kd-ends">at the edges <i>ρ</i> = 1, <i>ρ</i> = 0</span><span class="kd-dot kd-chosen">chosen</span>
-          <span class="kd-dot kd-default">default</span><span class="kd-dot kd-avoid">avoid</span></p></div>
+          <span class="kd-dot kd-ends">at the edges <i>ρ</i> = 1, <i>ρ</i> = 0</span>
+          <span class="kd-dot kd-chosen">chosen</span> <span class="kd-dot kd-default">default</span><span class="kd-dot kd-avoid">avoid</span></p></div>
       </div>
-      <details><summary>All cells in numbers</summary><div role="region" aria-label="all cells" tabindex="0"><table class="kd-same"><thead><tr>${["ρ", "T", "λ", "loss",
-    "± to the chosen", "mistakes", "avoid"].map((text) => `<th scope="col">${text}</th>`).join("")}</tr></thead>
+      <details><summary>All cells in numbers</summary><div role="region" aria-label="all cells" tabindex="0">
+        <table class="kd-same"><thead><tr>${COLUMNS.map((text) => `<th scope="col">${text}</th>`).join("")}</tr></thead>
         <tbody></tbody></table></div></details>
       <div class="kd-presets"><button type="button" data-do="text">Save the report as text</button>
         <button type="button" data-do="json">Save it as JSON</button></div>
@@ -289,8 +295,8 @@ function build({ host, id, model }) {
       const lambda = rho === 1 ? "0" : rho === 0 ? "∞" : String(Number(strength({ rho, T }).toPrecision(3)));
       const row = document.createElement("tr");
       const [loss, apart] = [show(estimate, 4), show(error, 4)];
-      row.append(...[Number(rho.toPrecision(4)), rho % 1 ? T : "any", lambda, loss, apart, percent(mistakes), avoid ? "avoid" : ""]
-        .map((text) => element("td", text)));
+      const texts = [Number(rho.toPrecision(4)), rho % 1 ? T : "any", lambda, loss, apart, percent(mistakes), avoid ? "avoid" : ""];
+      row.append(...texts.map((text) => element("td", text)));
       return row;
     }));
     found.hidden = false;

@@ -56,7 +56,7 @@ function fromText(name, bytes) {
   if (double !== undefined) refuse("names of columns", "differ", `${quoted(double)} twice`, "give one of them another name");
   const odd = lines.findIndex((line) => line.length !== names.length);
   if (odd >= 0)
-    refuse(`sample ${odd + 1}`, `have ${names.length} values, one for each name`, lines[odd].length, "fill in or remove its line");
+    refuse(`sample ${odd + 1}`, `have ${names.length} values, one for each name`, lines[odd].length, "complete or remove its line");
   const columns = names.map((column, k) => ({ name: column, values: lines.map((line) => line[k]) }));
   const named = columns.filter(({ name: one }) => one !== "");
   return grouped(named).map(({ name: one, columns: several, endings }) => {
@@ -153,7 +153,7 @@ function fromNumpy(name, buffer) {
   const size = Number(kind?.slice(1)) * (kind?.[0] === "U" ? 4 : 1);
   const text = kind?.[0] === "U" || kind?.[0] === "S";
   if (!text && kind !== "f2" && !NUMBERS[kind])
-    refuse(`array ${quoted(name)}`, "hold numbers or text", `type ${header.match(/'descr': ('[^']*'|\[.*?\])/)?.[1] ?? "unknown"}`,
+    refuse(`array ${quoted(name)}`, "hold numbers or text", `type ${header.match(/'descr': ('[^']*')/)?.[1] ?? "of records"}`,
       "save it anew, as .astype(float) for example");
   const shape = header.match(/'shape': \(([^)]*)\)/)[1].split(",").map((part) => part.trim()).filter(Boolean).map(Number);
   if (!shape.length) return undefined;
@@ -226,11 +226,13 @@ export function samples(arrays, { features, teacher, label, held_out, gives, sca
       if (used.has(column)) refuse(part, "have columns of its own", `${quoted(column)}, as ${used.get(column)}`, "choose another");
       used.set(column, part);
     }
-  const x = features ? arrays.filter(({ name }) => name === features)
-    : arrays.filter((array) => array.columns.every((column) => array.name === column && !used.has(column)) && rowsOf(array) === n);
+  const rest = arrays.filter((array) => array.columns[0] === array.name && !used.has(array.name) && rowsOf(array) === n);
+  const inWords = rest.filter(({ text, values }) => text && !values.some(isNumber));
+  const x = features ? arrays.filter(({ name }) => name === features) : rest.filter((array) => !inWords.includes(array));
   if (!x.length) refuse("features", "be apart from teacher and labels", "no column that is left", "choose others");
-  const double = x.flatMap(({ columns }) => columns).find((column) => used.has(column));
-  if (double !== undefined) refuse("features", "have columns of their own", `${quoted(double)}, as ${used.get(double)}`, "choose others");
+  const twice = x.flatMap(({ columns }) => columns).find((column) => used.has(column));
+  if (twice !== undefined)
+    refuse("features", "have columns of their own", `${quoted(twice)}, as ${used.get(twice)}`, "choose others");
   for (const array of [...x, z_t, ...(apart ? [apart] : [])]) {
     if (rowsOf(array) !== n)
       refuse(quoted(array.name), `have a row for each of the ${n} labels`, rowsOf(array), "choose arrays of the same samples");
@@ -245,7 +247,7 @@ export function samples(arrays, { features, teacher, label, held_out, gives, sca
   const K = Math.max(z_t.width, 2);
   if (K > CLASSES) refuse("a teacher", `know ${CLASSES} classes at most`, K, "in Python, kdlib.advise takes more");
 
-  const notes = [];
+  const notes = features ? [] : inWords.map(({ name }) => `${quoted(name)} holds no numbers, and was left out.`);
   const z = logits(z_t, gives, notes);
   const { y, names } = classesOf(y_g, K, z_t.endings, notes);
   const d = total(x.map(({ width }) => width));

@@ -236,6 +236,18 @@ def test_other_ways_to_write_a_table_tell_the_same(page):
     assert len(said) == 1
 
 
+def test_columns_of_words_are_no_features(page):
+    plain = table(X, Z, WORDS[Y], "a,b,c,d,z_cat,z_ape,z_bee,label")
+    choose(page, "mine.csv", plain)
+    before = answered(page)
+    lines = plain.split(b"\n")
+    choose(page, "mine.csv", b"\n".join(b"%s,%s" % (b"no %d" % i if i else b"id", v) for i, v in enumerate(lines)))
+    assert answered(page) == before and note(page).endswith(" “id” holds no numbers, and was left out.")
+    ages = [b"age", b"7", *[b"n.n."] * 119]
+    choose(page, "mine.csv", b"\n".join(b"%s,%s" % pair for pair in zip(ages, lines, strict=True)))
+    assert refused(page).startswith("“age” must hold finite numbers, got “n.n.” in sample 2: ")
+
+
 def test_a_file_is_dropped_on_the_page(page):
     content = base64.b64encode(arrays(np.savez_compressed, x=X, z_t=Z, y_g=Y)).decode()
     data = page.evaluate_handle("""(text) => {
@@ -312,7 +324,7 @@ BAD = {
     "no names": ("a.csv", table(X, Z2, Y2, "1,2,3,4,5,6"),
                  "the first line must name the columns, got “1,2,3,4,5,6”: put"),
     "a name twice": ("a.csv", table(X, Z2, Y2, "a,a,c,d,z,y"), "names of columns must differ, got “a” twice: give"),
-    "a short line": ("a.csv", b"a,z,y\n1,2,0\n1,2", "sample 2 must have 3 values, one for each name, got 2: fill in"),
+    "a short line": ("a.csv", b"a,z,y\n1,2,0\n1,2", "sample 2 must have 3 values, one for each name, got 2: complete"),
     "a gap": ("a.csv", table(X, NAN, Y2, "a,b,c,d,z,y"), "“z” must hold finite numbers, got NaN in sample 17: repair"),
     "few": ("a.csv", table(X[:7], Z2[:7], Y2[:7], "a,b,c,d,z,y"),
             "a file must hold 8 to 2000 samples, got 7: add some"),
