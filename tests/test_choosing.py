@@ -155,7 +155,7 @@ def test_without_fashion_mnist_its_tasks_are_left_out_with_a_line(monkeypatch, t
     monkeypatch.setitem(experiment.JUDGED.__dict__, "cases", few)
     monkeypatch.setattr(type(experiment.JUDGED), "path", lambda self, case, folder=None: tmp_path / "none.npz")
     said = []
-    found = experiment.results(experiment.JUDGED, repetitions=2, say=said.append)
+    found = experiment.results(experiment.JUDGED, draws=2, say=said.append)
     assert list(found) == ["iris"] and said == ["shoes is left out: it must be reachable"]
 
 

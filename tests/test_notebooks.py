@@ -94,7 +94,7 @@ REFUSED = {
         "task must be one of iris, wine, ": {"task": "mnist"},
         "n must be a whole number from 50 to 800, got 20": {"n": 20},
         "reluctance must lie in [0, inf), got -1": {"reluctance": -1},
-        "draws must be a whole number from 2 up, got 1": {"draws": 1},
+        "draws must be a whole number from 2 to 8, got 1": {"draws": 1},
         "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
     },
     "advise": {

@@ -467,12 +467,13 @@ WAYS = ("the advisor", "smallest estimate", "default", "rho = 1", "rho = 0", "ra
         "best elsewhere")  #: of choosing a cell, as the protocol lists them
 
 
-def results(experiment: Experiment, *, repetitions: int | None = None, replay: tuple = (), say=print) -> dict:
-    """Runs by task. A task whose data cannot be had is left out, and that is said in one line."""
+def results(experiment: Experiment, *, draws: int, replay: tuple = (), say=print) -> dict:
+    """Runs by task, no more of one than are stored. A task whose data cannot be had is left out, with a line."""
     found = {}
     for name, setting in experiment.cases.items():
         try:
-            found[name] = experiment.results(setting, repetitions=repetitions, replay=int(name in replay))
+            found[name] = experiment.results(setting, repetitions=min(draws, experiment.count(name)),
+                                             replay=int(name in replay))
         except (ConnectionError, ImportError) as error:
             say(f"{name} is left out: {error}")
     return found
