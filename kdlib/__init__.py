@@ -12,6 +12,7 @@ import jax
 if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
 
+from kdlib.advise import advise
 from kdlib.classes import beats, class_correction_logit, class_distillation_loss, class_effective_logit
 from kdlib.distillation import (
     correction_logit,
@@ -35,6 +36,7 @@ from kdlib.students import NestedStudents
 __version__ = "0.1.0"
 __all__ = [
     "NestedStudents",
+    "advise",
     "angle_distribution",
     "beats",
     "class_correction_logit",

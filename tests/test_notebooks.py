@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from extensions.execution import Book, python
 
@@ -24,6 +25,8 @@ OTHER = {
     "04_data_inefficiency": {"activation": "gelu", "d": 5, "T": 2, "runs": 3, "more_runs": 3, "n_max": 300},
     "05_imperfect_teacher": {"d": 1, "n": 100, "T": 2, "seeds": 3},
     "07_many_classes": {"rho": 0.5, "n": 100, "seed": 1, "seeds": 3},
+    "08_choosing": {"task": "moons", "n": 100, "reluctance": 2, "draws": 3},
+    "advise": {"rho": 0.3, "T": 2},
     "appendix_s1": {"rho": 0.3, "T": 2},
     "appendix_s2": {"n": 40, "T": 2, "seeds": 3, "steps": 60},
     "exchange_office": {"T": 2, "classes": 100},
@@ -78,6 +81,25 @@ REFUSED = {
         "depth must be a whole number from 1 up, got 0": {"depth": 0},
         "n must be one of 25, 50, 100, 200, 400, 800, got 10": {"n": 10},
         "seeds must be a whole number from 3 up, got 2": {"seeds": 2},
+    },
+    "08_choosing": {
+        "task must be one of iris, wine, ": {"task": "mnist"},
+        "n must be a whole number from 50 to 800, got 20": {"n": 20},
+        "reluctance must lie in [0, inf), got -1": {"reluctance": -1},
+        "draws must be a whole number from 2 to 8, got 1": {"draws": 1},
+        "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
+    },
+    "advise": {
+        "data must be an .npz or .csv file, got 'mine.xlsx'": {"data": "mine.xlsx"},
+        "data must be a file that is there, got 'mine.npz'": {"data": "mine.npz"},
+        "data must be a file that is there, got 'more.csv'": {"held_out": "more.csv"},
+        "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
+        "T must be positive and finite, got 0": {"T": 0},
+        "depth must be a whole number from 1 up, got 0": {"depth": 0},
+        "reluctance must lie in [0, inf), got -1": {"reluctance": -1},
+        "noise must lie in [0, 0.9), got 0.9": {"noise": 0.9},
+        "jitter must lie in [0, inf), got -1": {"jitter": -1},
+        "most must be a whole number from 8 up, got 5": {"most": 5},
     },
     "appendix_s1": {
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},
@@ -234,3 +256,38 @@ def test_a_misspelt_parameter_stops_papermill(tmp_path):
 @pytest.mark.parametrize("name, message", [(name, message) for name in REFUSED for message in REFUSED[name]])
 def test_bad_parameters_are_refused(name, message):
     assert message in (stops_with(name, REFUSED[name][message]) or "")
+
+
+def own_file(folder, kind):
+    """A file as somebody may have it, and the parameters that say what is where in it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4))
+    truth = np.stack([x[:, 0], x[:, 1] * x[:, 2], x[:, 3]], 1) * 2
+    y = (truth + rng.normal(size=truth.shape)).argmax(1)
+    names = np.array(["ape", "bee", "cat"])
+    path = folder / f"mine.{kind.partition(',')[0]}"
+    if kind == "npz, logits of classes with names":
+        np.savez(path, x=x, z_t=truth, y_g=names[y])
+        return path, {}
+    if kind == "npz, features under a linear head":
+        np.savez(path, layer=x, answer=truth[:, 0], kind=2 * (y == 0) - 1)
+        return path, {"inputs": "layer", "teacher": "answer", "labels": "kind", "linear_head": True}
+    p = np.exp(truth) / np.exp(truth).sum(1, keepdims=True)
+    rows = (",".join([*map(str, [*a, *b]), names[c]]) for a, b, c in zip(x, p, y, strict=True))
+    path.write_text("\n".join(["a,b,c,d,p_ape,p_bee,p_cat,kind", *rows]), "utf-8")
+    return path, {"teacher": "p_", "labels": "kind"}
+
+
+@pytest.mark.parametrize("kind", ["npz, logits of classes with names", "npz, features under a linear head",
+                                  "csv, probabilities"])  # fmt: skip
+def test_advice_on_an_own_file_needs_no_editing_and_shows_its_figure_when_exported(kind, tmp_path):
+    path, parameters = own_file(tmp_path, kind)
+    result, written = papermill("advise", tmp_path, {"data": path.name} | parameters)
+    assert result.returncode == 0, result.stderr
+    [report, table] = printed(written)
+    assert "with 120 samples" in report and re.search(r"^(Move from|Keep) ", report, re.MULTILINE)
+    assert len(table.splitlines()) == 22
+    exported = run("nbconvert", "--to", "html", "out.ipynb", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert page.index("Only 120 labels") < page.index('class="kd-still"')

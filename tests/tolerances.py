@@ -3,6 +3,7 @@
 LOGIT = 1e-12  # effective_logit against mpmath, absolute, times max(1, |z|)
 ROUNDING = 1e-13  # the same quantity by two float64 routes, relative
 DERIVATIVE = 1e-9  # implicit derivatives against mpmath's, relative
+ADVICE = 1e-8  # the advisor in a page against the library's, absolute
 BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
 KERNEL = 4e-14  # ReLU kernels against mpmath, relative, at any distance of the inputs
 SMOOTH_KERNEL = 1e-12  # kernels of smooth activations against mpmath, relative to sqrt(k(x, x) k(x', x'))
@@ -14,4 +15,5 @@ TRACE = 1e-7  # expected norms against explicit inverses, relative: these lose w
 SLOPE = 1e-9  # slopes of norms that are powers of n, absolute
 TEACHER = 0.01  # a kernel teacher's logits beyond epoch 64 against plain descent, absolute
 DESCENT = 1e-9  # the same up to epoch 64, absolute
+HEAD = 0.03  # logits of a linear head without a sample, by one step, against a refit, relative to their spread
 STORED = 1e-6  # stored results, in single precision, relative

@@ -102,14 +102,14 @@ export function plot(svg, id) {
     axes.replaceChildren();
     const line = (v, ends) => axes.appendChild(svgNode("line", { ...ends, ...(v === 0 && { class: "kd-zero" }) }));
     const text = (content, values) => { axes.appendChild(svgNode("text", values)).textContent = content; };
-    const tick = (v) => show(v, v % 1 ? 1 : 0);
+    const tick = (v, { digits = 1 }) => show(v, v % 1 ? digits : 0);
     for (const v of x.ticks) {
       line(v, { x1: frame.x(v), x2: frame.x(v), y1: top, y2: bottom });
-      text(tick(v), { x: frame.x(v), y: bottom + 16, "text-anchor": "middle" });
+      text(tick(v, x), { x: frame.x(v), y: bottom + 16, "text-anchor": "middle" });
     }
     for (const v of y.ticks) {
       line(v, { x1: left, x2: right, y1: frame.y(v), y2: frame.y(v) });
-      text(tick(v), { x: left - 7, y: frame.y(v) + 4, "text-anchor": "end" });
+      text(tick(v, y), { x: left - 7, y: frame.y(v) + 4, "text-anchor": "end" });
     }
     const middle = (top + bottom) / 2;
     text(x.title, { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" });

@@ -39,12 +39,11 @@ export function ntk(a, b, { depth, sigma_w, sigma_b, d = 1 }, upper = false) {
   });
 }
 
-/** The students of the first 1, 2, ... of the inputs x, and what they say on a grid; see kdlib.students. */
-export function nestedStudents(x, grid, network) {
-  // With Theta = L L^T, one elimination turns the rows [Theta | Theta(x, grid)] into [L^T | L^-1 Theta(x, grid)].
-  const N = x.length / (network.d ?? 1);
-  const columns = Float64Array.from([...x, ...grid]);
-  const rows = ntk(x, columns, network, true);
+/**
+ * One elimination: with Theta = L L^T, the rows [Theta | B] become [L^T | L^-1 B], in place. What stands below Theta's
+ * diagonal is not read. `tell` hears of each row that is done.
+ */
+export function eliminate(rows, tell = () => {}) {
   rows.forEach((row, i) => {
     // Two rows at a time, as the time goes into reading and writing; of an odd number, none beside the last.
     for (let j = 0; j < i; j += 2) {
@@ -54,7 +53,15 @@ export function nestedStudents(x, grid, network) {
     }
     const pivot = Math.sqrt(row[i]);
     for (let k = i; k < row.length; k++) row[k] /= pivot;
+    tell(i);
   });
+  return rows;
+}
+
+/** The students of the first 1, 2, ... of the inputs x, and what they say on a grid; see kdlib.students. */
+export function nestedStudents(x, grid, network) {
+  const N = x.length / (network.d ?? 1);
+  const rows = eliminate(ntk(x, Float64Array.from([...x, ...grid]), network, true));
   return {
     /** Coordinates of the grid's features, one row for each sample. */
     features: rows.map((row) => row.subarray(N)),

@@ -1,0 +1,248 @@
+"""A person's own files: inputs, a teacher's answers and labels, from a table or from arrays.
+
+What cannot be meant is refused, in one line that says what to do; what was decided for the reader is among the notes.
+"""
+
+import csv
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from kdlib._checks import shown, whole
+from kdlib.datasets import load
+
+LEAST_PROBABILITY = 1e-6  #: what a probability of 0 is taken for
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Inputs, teacher's logits and labels; what :func:`read` returns."""
+
+    x: Float[np.ndarray, "n d"]  #: inputs, one row for each sample
+    z_t: Float[np.ndarray, " n *K"]  #: the teacher's logits, ``(n,)`` for two classes, else ``(n, K)``
+    y_g: Int[np.ndarray, " n"]  #: labels from 0 up
+    classes: tuple[str, ...]  #: what label 0, 1, ... stands for
+    notes: tuple[str, ...] = ()  #: what was done to the file's content, in sentences
+
+    def standardised(self, like: "OwnData | None" = None) -> "OwnData":
+        """Inputs with mean 0 and standard deviation 1 in every column, constant ones left out.
+
+        Args:
+            like: the data whose means and deviations to use; its own by default.
+        """
+        x = (like or self).x
+        varies = x.std(0) > 0
+        if not varies.any():
+            raise ValueError("x must have a column that varies, got only constant ones: check which were selected")
+        return replace(self, x=(self.x - x.mean(0))[:, varies] / x.std(0)[varies])
+
+    def some(self, n: int) -> "OwnData":
+        """The samples in a random order of fixed seed, at most n of them, with a note if that leaves some out."""
+        n = whole("most", n, 8)
+        if len(self.x) <= n:
+            return self
+        rows = np.sort(np.random.default_rng(0).permutation(len(self.x))[:n])
+        note = f"{n} of the {len(self.x)} samples were taken, at random."
+        return replace(self, x=self.x[rows], z_t=self.z_t[rows], y_g=self.y_g[rows], notes=(*self.notes, note))
+
+
+def read(
+    data: str | Path,
+    *,
+    inputs: str | Sequence[str] = "",
+    teacher: str | Sequence[str] = "z_t",
+    labels: str = "y_g",
+    probabilities: bool | None = None,
+    like: OwnData | None = None,
+) -> OwnData:
+    """Inputs, teacher's answers and labels of a file.
+
+    Args:
+        data: an ``.npz`` file of arrays, or a ``.csv`` file with names in its first row.
+        inputs: the key of the inputs, "x" by default, whose further axes are made one; or columns: the names, or what
+            they begin with. By default all columns that are neither of the teacher nor the labels.
+        teacher: the key or the columns of the teacher's answers: one logit for two classes, or one for each class. If
+            columns end in the labels' own names, as ``z_t_cat``, these say which belongs to which.
+        labels: the key or the column of the labels: numbers from 0, or any others, or text, sorted.
+        probabilities: whether the answers are probabilities; by default they are if there is one for each class and
+            they add up to 1.
+        like: data that were read before, whose classes these have.
+
+    Raises:
+        ValueError: a file, a column or a value that cannot be used.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "mine.csv"
+    ...     _ = file.write_text("age,height,z_t_cat,z_t_dog,y_g" + 2 * "\\n3,0.4,0.8,0.2,dog" + "\\n1,0.3,0.9,0.1,cat")
+    ...     mine = read(file)
+    >>> mine.x.shape, mine.z_t.round(2).tolist(), mine.y_g.tolist(), mine.classes
+    ((3, 2), [-1.39, -1.39, -2.2], [1, 1, 0], ('cat', 'dog'))
+    """
+    path = Path(str(data)).expanduser()
+    kinds = {".npz": _arrays, ".csv": _columns}
+    if path.suffix.lower() not in kinds:
+        raise ValueError(f"data must be an .npz or .csv file, got {shown(str(data))}: save it as one of these, as by "
+                         "numpy.savez(file, x=x, z_t=z_t, y_g=y_g) or a table's to_csv(file, index=False)")
+    if not path.is_file():
+        raise ValueError(f"data must be a file that is there, got {shown(str(data))}: check its name and folder")
+    x, z, y, suffixes = kinds[path.suffix.lower()](path, inputs, teacher, labels)
+    if not len(x) == len(z) == len(y) or len(y) < 1 or y.ndim != 1 or z.ndim > 2:
+        raise ValueError(f"{path.name} must have one row of inputs, teacher's answers and labels for each sample, got "
+                         f"shapes {x.shape}, {z.shape} and {y.shape}: check which were selected")
+    z = z[:, 0] if z.shape[1:] == (1,) else z
+    notes = []
+    z = _logits(path, z, probabilities, notes)
+    K = z.shape[1] if z.ndim > 1 else 2
+    y, classes = _labels(path, y, K, suffixes, like, notes)
+    return OwnData(x, z[:, 1] - z[:, 0] if z.ndim > 1 and K == 2 else z, y, classes, tuple(notes))
+
+
+def digits(n: int = 500) -> OwnData:
+    """Handwritten digits, with a teacher that was trained on others: what the advisor's notebook shows by default.
+
+    The teacher is scikit-learn's logistic regression on the 500 test images of :func:`~kdlib.datasets.load`.
+
+    >>> digits(100).z_t.shape
+    (100, 10)
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    images, n = load("digits"), whole("n", n, 8, 1297)
+    flat = lambda x: x.reshape(len(x), -1)
+    teacher = LogisticRegression(C=0.01, max_iter=1000).fit(flat(images.x_test), images.y_test)
+    x = flat(images.x_train)[:n]
+    return OwnData(x, teacher.decision_function(x), images.y_train[:n], images.classes)
+
+
+# --- Files ----------------------------------------------------------------------------------------------------------
+
+
+def _arrays(path, inputs, teacher, labels):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise ValueError(f"{path.name} must be a sound .npz file without pickled objects: save plain arrays of numbers "
+                         "or text by numpy.savez") from None
+    for what, name in (("inputs", inputs or "x"), ("teacher", teacher), ("labels", labels)):
+        if not isinstance(name, str) or name not in arrays:
+            raise ValueError(f"{what} must name an array of {path.name}, got {shown(name)}: it has {', '.join(arrays)}")
+    x, z, y = arrays[inputs or "x"], arrays[teacher], arrays[labels]
+    for what, values in (("inputs", x), ("teacher", z)):
+        if values.dtype.kind not in "biuf" or not values.ndim or not np.isfinite(values).all():
+            raise ValueError(f"{what} must be finite numbers, got {shown(values)}: remove or repair what is not")
+    return x.reshape(len(x), -1).astype(float), z.astype(float), y, None
+
+
+def _columns(path, inputs, teacher, labels):
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head, *rows = (row for row in csv.reader(file) if row)
+    except (UnicodeDecodeError, csv.Error, ValueError):
+        raise ValueError(f"{path.name} must be a table of text in UTF-8, with names in its first row: "
+                         "save it again as CSV") from None
+    head = [name.strip() for name in head]
+    uneven = [i for i, row in enumerate(rows, 2) if len(row) != len(head)]
+    if uneven or len(set(head)) < len(head):
+        raise ValueError(f"{path.name} must have as many entries in each row as different names in the first, got "
+                         f"{f'another number in row {uneven[0]}' if uneven else 'a name twice'}: check its separators")
+
+    def chosen(what, which, among):
+        if isinstance(which, str):
+            found = [which] if which in among else [name for name in among if which and name.startswith(which)]
+        else:
+            found = [name for name in which if name in among] if set(which) <= set(among) else []
+        if not found:
+            raise ValueError(f"{what} must name columns of {path.name}, got {shown(which)}: it has "
+                             f"{shown(', '.join(head))}")
+        return found
+
+    [label, *more] = chosen("labels", labels, head)
+    if more:
+        raise ValueError(f"labels must name one column of {path.name}, got {shown([label, *more])}: name it in full")
+    answers = chosen("teacher", teacher, [name for name in head if name != label])
+    others = [name for name in head if name not in (label, *answers)]
+    features = chosen("inputs", inputs or others, others)
+
+    def numbers(names):
+        columns = []
+        for name in names:
+            values = [row[head.index(name)] for row in rows]
+            try:
+                columns.append([float(value) for value in values])
+                bad = next((i for i, value in enumerate(columns[-1]) if not np.isfinite(value)), None)
+            except ValueError:
+                bad = next(i for i, value in enumerate(values) if not _is_number(value))
+            if bad is not None:
+                raise ValueError(f"column {name} of {path.name} must hold finite numbers, got {shown(values[bad])} in "
+                                 f"row {bad + 2}: repair it, or name the inputs that you mean")
+        return np.array(columns, float).T.reshape(len(rows), len(names))
+
+    suffixes = [name.removeprefix(teacher).lstrip("_") for name in answers] if isinstance(teacher, str) else None
+    return numbers(features), numbers(answers), np.array([row[head.index(label)].strip() for row in rows]), suffixes
+
+
+def _is_number(text):
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+# --- What the values mean -------------------------------------------------------------------------------------------
+
+
+def _logits(path, z, probabilities, notes):
+    """The teacher's answers as logits."""
+    inside = ((z >= 0) & (z <= 1)).all()
+    if probabilities is None:
+        if z.ndim == 1 and inside:
+            raise ValueError(f"probabilities must be said where all answers in {path.name} lie in [0, 1] and there is "
+                             "one for each sample: write probabilities=True, or False for logits")
+        probabilities = z.ndim > 1 and inside and bool(np.allclose(z.sum(1), 1, atol=1e-3))
+    if not probabilities:
+        return z
+    if not inside or (z.ndim > 1 and not (z.sum(1) > 0).all()):
+        raise ValueError(f"probabilities in {path.name} must lie in [0, 1], with one above 0 for each sample, got "
+                         f"{z.min():g} to {z.max():g}: for logits leave probabilities out")
+    both = np.stack([1 - z, z], 1) if z.ndim == 1 else z
+    lost = int((both < LEAST_PROBABILITY).any(1).sum())
+    if lost:
+        notes.append(f"Probabilities below {LEAST_PROBABILITY:g}, in {lost} samples, were taken for that.")
+    notes.append("The teacher's answers were taken for probabilities; their logarithms are the logits.")
+    logs = np.log(np.maximum(both, LEAST_PROBABILITY))
+    return logs[:, 1] - logs[:, 0] if z.ndim == 1 else logs
+
+
+def _labels(path, y, K, suffixes, like, notes):
+    """Labels from 0 to K - 1, and what they stand for."""
+    if y.dtype.kind not in "biufUS":
+        raise ValueError(f"labels in {path.name} must be numbers or text, got {shown(y)}: save them as one of these")
+    names = y.astype(int if y.dtype.kind == "b" else str)
+    if all(map(_is_number, names)):
+        numbers = names.astype(float)
+        names = numbers.astype(int) if (numbers == np.rint(numbers)).all() else numbers
+    names = list(map(str, names.tolist()))
+    if like is not None:
+        classes = like.classes
+    elif suffixes and len(suffixes) == K and set(names) <= set(suffixes):
+        classes = tuple(suffixes)
+    elif set(names) <= set(map(str, range(K))):
+        classes = tuple(map(str, range(K)))
+    else:
+        found = sorted(set(names), key=lambda name: (float(name), "") if _is_number(name) else (np.inf, name))
+        if len(found) != K:
+            raise ValueError(f"labels in {path.name} must be of {K} classes, as many as the teacher answers for, got "
+                             f"{len(found)}, {shown(', '.join(found))}: number them from 0 in the order of the answers")
+        classes = tuple(found)
+        order = ", ".join(classes[:10]) + (", ..." if K > 10 else "")
+        notes.append(f"Labels were sorted, and the teacher's answers taken in that order: {order}.")
+    if unknown := sorted(set(names) - set(classes)):
+        raise ValueError(f"labels in {path.name} must be among {shown(', '.join(classes))}, got {shown(unknown[0])}: "
+                         "they must be those of the first file")
+    return np.array([classes.index(name) for name in names]), classes

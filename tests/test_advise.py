@@ -1,0 +1,342 @@
+"""The advisor, against refits without each sample, and on data whose answer is known."""
+
+import re
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from tolerances import ENGINES, HEAD, NESTED
+
+from kdlib import advise, fully_connected
+from kdlib.advise import Advice, _head, _noise
+from kdlib.classes import class_targets
+from kdlib.distillation import targets
+from kdlib.statistics import Estimate
+
+
+def task(n=120, K=2, seed=0, noise=1.0, d=3):
+    """Inputs, a teacher that is wrong in places of its own, and labels: z_t (n,) for two classes, else (n, K)."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    truth = np.stack([np.sin(2 * x[:, k % d]) + x[:, (k + 1) % d] * (1 - 2 * (k % 2)) for k in range(K)], 1) * 2
+    y = (truth + 0.3 * rng.normal(size=(n, K))).argmax(1)
+    z = truth + noise * rng.normal(size=(n, K))
+    return (x, z[:, 1] - z[:, 0], y) if K == 2 else (x, z, y)
+
+
+CELLS = [(1, 1), (0.9, 4), (0.5, 1), (0, 1)]
+
+
+def wide(x, x2=None):
+    return fully_connected(2).ntk(x, x2)
+
+
+def refitted(x, z_t, y, cell, m, order):
+    """Margins at all samples, each of a student trained on those of the first m of the order that are not it."""
+    rho, T = cell
+    z = np.asarray((targets if z_t.ndim == 1 else class_targets)(z_t, y, rho=rho, T=T))
+    gram = wide(x)
+    margins = np.empty(len(x))
+    for i in range(len(x)):
+        seen = [j for j in order[:m] if j != i]
+        f = gram[[i]][:, seen] @ np.linalg.solve(gram[np.ix_(seen, seen)], z[seen])
+        others = np.delete(f[0], y[i]) if z_t.ndim > 1 else None
+        margins[i] = (2 * y[i] - 1) * f[0] if z_t.ndim == 1 else f[0, y[i]] - others.max()
+    return margins
+
+
+def said(advice):
+    return " ".join(advice.warnings)
+
+
+def golden_order(n):
+    return sorted(range(n), key=lambda i: i * ((5**0.5 - 1) / 2) % 1)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_every_cell_is_judged_as_by_refitting_without_each_sample(K):
+    x, z_t, y = task(60, K)
+    advice = advise(x, z_t, y, cells=CELLS, kernel=wide)
+    margins = np.stack([refitted(x, z_t, y, cell, 60, range(60)) for cell in CELLS], 1)
+    loss = 1 / (1 + np.exp(8 * margins / np.median(np.abs(margins), axis=0)))
+    assert advice.cells["estimate"] == pytest.approx(loss.mean(0), rel=NESTED)
+    assert advice.cells["mistakes"].tolist() == (margins <= 0).mean(0).tolist()
+    chosen = [tuple(cell) for cell in CELLS].index((advice.rho, advice.T))
+    errors = (loss - loss[:, [chosen]]).std(0, ddof=1) / 60**0.5
+    assert advice.cells["error"] == pytest.approx(errors, rel=1e-7, abs=1e-12)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_learning_curve_counts_the_mistakes_of_students_of_the_first_samples(K):
+    x, z_t, y = task(60, K)
+    advice = advise(x, z_t, y, cells=CELLS, kernel=wide)
+    for size, share in zip(advice.sizes[::4], advice.curves["soft"][::4], strict=True):
+        mistakes = (refitted(x, z_t, y, (1, 1), size, golden_order(60)) <= 0).sum()
+        assert share == pytest.approx((mistakes + 0.5) / 61)
+    assert advice.sizes[-1] == 60 and advice.sizes[-5] == 30 and advice.sizes[0] >= 8
+
+
+def test_a_held_out_part_judges_by_predictions_there():
+    (x, z_t, y), others = task(80), task(70, seed=1)
+    advice = advise(x, z_t, y, cells=CELLS, kernel=wide, held_out=others)
+    z = np.stack([targets(z_t, y, rho=rho, T=T) for rho, T in CELLS], 1)
+    margins = (2 * others[2] - 1)[:, None] * (wide(others[0], x) @ np.linalg.solve(wide(x), z))
+    assert advice.cells["mistakes"].tolist() == (margins <= 0).mean(0).tolist() and advice.judged == 70
+
+
+def test_two_columns_of_logits_are_their_difference():
+    x, z_t, y = task()
+    one, two = advise(x, z_t, y), advise(x, np.stack([-z_t / 2, z_t / 2], 1), y)
+    assert str(one) == str(two) and (one.cells == two.cells).all()
+
+
+def test_the_same_arrays_give_the_same_advice_and_keep_their_values():
+    x, z_t, y = task(K=3)
+    before = [values.copy() for values in (x, z_t, y)]
+    assert str(advise(x, z_t, y)) == str(advise(x.tolist(), z_t, y))
+    assert all((a == b).all() for a, b in zip(before, (x, z_t, y), strict=True))
+
+
+def test_what_it_says_does_not_depend_on_a_file_sorted_by_class():
+    x, z_t, y = task(400)
+    by_class = np.argsort(y, kind="stable")
+    mixed, sorted_ = advise(x, z_t, y), advise(x[by_class], z_t[by_class], y[by_class])
+    assert mixed.cells["estimate"] == pytest.approx(sorted_.cells["estimate"], rel=NESTED)
+    low, high = np.array([[*mixed.forecast(n)[1:]] for n in sorted_.sizes[-8:]]).T
+    assert ((low <= sorted_.curves["chosen"][-8:]) & (sorted_.curves["chosen"][-8:] <= high)).all()
+
+
+def test_a_teacher_that_is_mostly_wrong_is_left_for_the_labels():
+    x, z_t, y = task(300)
+    advice = advise(x, -3 * z_t, y)
+    assert advice.verdict == "move" and advice.rho < 0.5 and (1.0, 1.0) in advice.avoid
+    assert advice.more != "queries"
+
+
+def test_a_teacher_that_knows_better_than_noisy_labels_is_followed():
+    x, z_t, y = task(400, noise=0.0)
+    flipped = np.random.default_rng(1).random(400) < 0.3
+    advice = advise(x, z_t, np.where(flipped, 1 - y, y), default=(0.1, 1.0))
+    assert advice.verdict == "move" and advice.rho > 0.5 and (0.0, 1.0) in advice.avoid
+
+
+def test_a_reluctant_advisor_keeps_the_default():
+    x, z_t, y = task(300)
+    assert advise(x, -3 * z_t, y, reluctance=1000).verdict == "keep"
+    assert advise(x, -3 * z_t, y, reluctance=1000).rho == 0.9
+
+
+def test_a_useless_teacher_leaves_the_labels_and_a_perfect_one_agrees_with_them():
+    x, z_t, y = task(200, K=3)
+    advice = advise(x, np.zeros_like(z_t), y, default=(0.5, 1))
+    mixtures = advice.cells[advice.cells["rho"] < 1]
+    assert set(mixtures["mistakes"]) == {advice.useless}
+    right = advise(x, 2 * np.eye(3)[y], y)
+    best = right.cells[right.cells["estimate"].argmin()]
+    assert right.perfect == best["mistakes"]
+    assert advise(x, z_t, y).perfect <= advice.useless
+
+
+def test_too_few_labels_are_no_ground_for_a_verdict():
+    x, z_t, y = task(40)
+    advice = advise(x, -3 * z_t, y)
+    assert advice.verdict == "undecided" and (advice.rho, advice.T) == (0.9, 4) and not advice.avoid
+    assert "Only 40 labels" in advice.warnings[0] and "Undecided" in str(advice)
+    assert "Only 200 labels" in advise(*task(200)).warnings[0]
+    assert not any("labels judge" in warning for warning in advise(*task(300)).warnings)
+
+
+def test_a_single_class_is_no_ground_for_a_verdict():
+    x, z_t, y = task(100)
+    assert advise(x, z_t, np.ones_like(y)).verdict == "undecided"
+
+
+def test_a_teacher_that_has_seen_the_labels_is_noticed():
+    (x, z_t, y), others = task(300), task(300, seed=1)
+    leaky = x, 4 * (2 * y - 1) + 0.1 * z_t, y
+    assert "seems to have seen them" in said(advise(*leaky))
+    assert "seems to have seen the given ones" in said(advise(*leaky, held_out=others))
+    assert advise(x, 4 * (2 * y - 1.0), y).verdict == "undecided"
+    assert not any("seen" in warning for warning in advise(x, z_t, y, held_out=others).warnings)
+
+
+def test_samples_held_out_twice_are_noticed():
+    x, z_t, y = task(100)
+    advice = advise(x, z_t, y, held_out=(x[:60], z_t[:60], y[:60]))
+    assert any("60 of the samples held out are among the given ones" in warning for warning in advice.warnings)
+
+
+def test_copies_of_samples_are_left_out():
+    x, z_t, y = task(100)
+    twice = [np.concatenate([values, values[:30]]) for values in (x, z_t, y)]
+    advice = advise(*twice)
+    assert "30 samples have the inputs of earlier ones" in said(advice)
+    assert (advice.cells == advise(x, z_t, y).cells).all()
+
+
+def test_features_of_unlike_scale_are_noticed():
+    x, z_t, y = task(100)
+    assert "divide each by its standard deviation" in said(advise(x * [1, 1, 1e4], z_t, y))
+    assert "bring them to about 1" in said(advise(x * 1e4, z_t, y))
+    assert len(advise(x, z_t, y).warnings) == 1
+
+
+def test_labels_that_come_out_best_by_leave_one_out_are_doubted():
+    x, z_t, y = task(300)
+    assert "leave-one-out is too kind" in said(advise(x, -3 * z_t, y, cells=[(0, 1)]))
+    assert "too kind" not in said(advise(x, -3 * z_t, y, cells=[(0, 1)], held_out=task(300, seed=1)))
+
+
+def test_a_forecast_widens_with_the_distance_and_lies_in_its_band():
+    advice = advise(*task(400))
+    bands = [advice.forecast(n) for n in (100, 400, 500, 800, 1200, 1600)]
+    assert all(0 < band.low < band.error < band.high <= 1 for band in bands)
+    widths = [np.log(band.error / band.low) for band in bands]
+    assert widths[0] == widths[1] and np.all(np.diff(widths[1:]) > 0)
+    assert bands[1].error == pytest.approx(advice.curves["chosen"][-1])
+    assert all(0 <= inside <= tried for inside, tried in advice.coverage.values()) and advice.coverage[2][1] > 5
+
+
+def test_a_forecast_without_a_test_admits_everything():
+    forecast = advise(*task(20)).forecast(80)
+    assert (forecast.low, forecast.high) == (0, 1)
+
+
+def test_a_curve_that_is_a_power_law_is_continued():
+    sizes = np.array([25, 30, 35, 42, 50, 59, 71, 84, 100, 119, 141, 168, 200])
+    shares = 2 * sizes**-0.5
+    made = Advice(0.9, 4, "keep", (0.9, 4), None, (), 0, 0, {}, sizes, dict(chosen=shares, soft=shares), (), 10**9, ())
+    assert made.forecast(800).error == pytest.approx(2 * 800**-0.5) and made.forecast(800).low == pytest.approx(
+        made.forecast(800).error, rel=1e-3)
+    assert made.more == "queries"
+    rising = Advice(0.9, 4, "keep", (0.9, 4), None, (), 0, 0, {}, sizes, dict(chosen=1 - shares), (), 100, ())
+    assert rising.forecast(800).error <= 1 and rising.more == "neither"
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_linear_head_without_a_sample_is_nearly_a_refit(K):
+    x, z_t, y = task(120, K, d=6)
+    made = _head.predictions(x, z_t, y, CELLS, [120], 1e-3)[0]
+    for i in range(0, 120, 10):
+        kept = np.arange(120) != i
+        refit = _head.predictions(x[kept], z_t[kept], y[kept], CELLS, [119], 1e-3, x[[i]])[0, 0]
+        assert np.abs(made[i] - refit).max() <= HEAD * made.std()
+
+
+def test_a_linear_head_is_at_the_minimum_of_its_loss():
+    x, z_t, y = task(80, 3, d=5)
+    loss = _head._Loss(x, softmax(z_t / 4, axis=1), np.eye(3)[y], 0.7, 4.0, 1e-3)
+    weights, _ = loss.minimise(np.zeros((3, 5)))
+    rng = np.random.default_rng(0)
+    near = [loss.value(weights + 1e-3 * rng.normal(size=weights.shape)) for _ in range(20)]
+    assert min(near) > loss.value(weights)
+
+
+def test_more_samples_than_features_train_a_linear_head_and_fewer_reach_their_targets():
+    x, z_t, y = task(300, d=5)
+    advice = advise(x, z_t, y, features=True)
+    slopes = np.linalg.lstsq(x, z_t, rcond=None)[0]
+    linear = ((2 * y - 1) * (x @ slopes) <= 0).mean()
+    assert advice.cells[0]["mistakes"] == pytest.approx(linear, abs=0.05)
+    x, z_t, y = task(60, d=100)
+    of_features, of_kernel = advise(x, z_t, y, features=True), advise(x, z_t, y, kernel=lambda a, b: a @ b.T)
+    assert (of_features.cells == of_kernel.cells).all()
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_where_labels_may_be_wrong_targets_minimise_the_loss_of_their_posterior(K):
+    _, z_t, y = task(50, K)
+    z_t = _noise.of_classes(z_t)
+    rho, p = np.array([0.0, 0.3, 1.0]), 0.2
+    likelihood = np.where(np.arange(K) == y[:, None], 1 - p, p / (K - 1))
+    posterior = softmax(z_t, axis=1) * likelihood
+    posterior /= posterior.sum(1, keepdims=True)
+    for c, z in enumerate(np.moveaxis(_noise.targets(z_t, y, rho, p), 1, 0)):
+        slope = rho[c] * (softmax(z, axis=1) - softmax(z_t, axis=1)) + (1 - rho[c]) * (softmax(z, axis=1) - posterior)
+        assert np.abs(slope).max() < 1e-14 and np.abs(z.sum(1)).max() < 1e-12
+
+
+def test_hardly_any_noise_leaves_labels_what_they_are():
+    x, z_t, y = task(60, 3)
+    certain, nearly = (advise(x, z_t, y, kernel=wide, noise=noise) for noise in (0, 1e-9))
+    finite = certain.cells["rho"] > 0
+    assert nearly.cells["estimate"][finite] == pytest.approx(certain.cells["estimate"][finite], abs=1e-6)
+    assert nearly.useless == certain.useless
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_posteriors_of_noisy_labels_teach_more_than_the_labels(features):
+    x, z_t, y = task(400, noise=1.0)
+    flipped = np.random.default_rng(1).random(400) < 0.3
+    given = np.where(flipped, 1 - y, y)
+    plain, by_posterior = (advise(x, z_t, given, noise=noise, features=features, cells=[(0, 1)]) for noise in (0, 0.3))
+    assert by_posterior.cells["mistakes"][0] < plain.cells["mistakes"][0]
+
+
+def test_where_nearly_half_of_the_labels_are_wrong_knowing_it_brings_students_nearer_to_the_truth():
+    gains = []
+    for seed in range(8):
+        (x, z_t, y), (x_test, _, y_test) = task(200, seed=seed, noise=1.5), task(600, seed=100 + seed)
+        given = np.where(np.random.default_rng(seed).random(200) < 0.45, 1 - y, y)
+        wrong = []
+        for noise in (0, 0.45):
+            advice = advise(x, z_t, given, kernel=wide, noise=noise)
+            z = targets(z_t, given, rho=advice.rho, T=advice.T)
+            if noise and advice.T == 1:
+                [z] = np.diff(_noise.targets(_noise.of_classes(z_t), given, np.array([advice.rho]), noise)).T[0]
+            wrong.append(((2 * y_test - 1) * (wide(x_test, x) @ np.linalg.solve(wide(x), z)) <= 0).mean())
+        gains.append(wrong[0] - wrong[1])
+    assert Estimate.mean(gains).surely_above(0)
+
+
+def test_predictions_that_are_all_zero_are_ties():
+    x, z_t, y = task(60)
+    advice = advise(x, z_t, y, kernel=lambda a, b: (a[:, None] == b).all(-1).astype(float))
+    assert (advice.cells["estimate"] == 0.5).all() and (advice.cells["mistakes"] == 1).all()
+    assert advice.verdict == "keep"
+
+
+def test_dask_gives_the_same_advice():
+    x, z_t, y = task(90, K=3)
+    here, there = advise(x, z_t, y, kernel=wide), advise(x, z_t, y, kernel=wide, engine="dask")
+    assert there.cells["estimate"] == pytest.approx(here.cells["estimate"], rel=100 * ENGINES)
+    assert all((there.curves[name] == here.curves[name]).all() for name in here.curves)
+
+
+def test_the_report_stands_in_words_and_the_figure_below():
+    advice = advise(*task(100, K=3))
+    page = advice._repr_html_()
+    assert page.index("Keep rho" if advice.verdict == "keep" else "Move from") < page.index("kd-figure")
+    assert page.count("<p>") == len(str(advice).split("\n\n")) and "Mistakes" in repr(advice.figure())
+
+
+def refuses(message, *arguments, **options):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        advise(*arguments, **options)
+
+
+def test_bad_input_is_refused_by_name():
+    x, z_t, y = task(60)
+    refuses("x must be finite, got nan", np.where(x > 2, np.nan, x), z_t, y)
+    refuses("z_t must be finite, got inf", x, np.where(z_t > 2, np.inf, z_t), y)
+    refuses("y_g must be 0 or 1, got 2", x, z_t, y + 1)
+    refuses("y_g must be classes from 0 to 2, got 3", x, np.zeros((60, 3)), y + 2)
+    refuses("x, z_t, y_g must have shapes (n, d), (n,) or (n, K), and (n,)", x, z_t[:-1], y)
+    refuses("x, z_t, y_g must have shapes", x[:, 0], z_t, y)
+    refuses("x, z_t, y_g must have shapes", x, z_t[:, None], y)
+    refuses("y_g must be numeric", x, z_t, y.astype(str))
+    refuses("x must hold at least 8 different samples, got 1", np.zeros_like(x), z_t, y)
+    refuses("rho must lie in [0, 1], got 1.5", x, z_t, y, default=(1.5, 4))
+    refuses("T must be positive and finite, got 0", x, z_t, y, cells=[(0.5, 0)])
+    refuses("default must hold pairs (rho, T), got 0.9", x, z_t, y, default=0.9)
+    refuses("reluctance must lie in [0, inf), got -1", x, z_t, y, reluctance=-1)
+    refuses("held_out must be (x, z_t, y_g) of other samples", x, z_t, y, held_out=(x, z_t))
+    refuses("held_out must have the columns of x and z_t", x, z_t, y, held_out=(x[:, :2], z_t, y))
+    refuses("noise must lie in [0, 0.5), got 0.5", x, z_t, y, noise=0.5)
+    refuses("noise must lie in [0, 0.667), got 0.7", x, np.zeros((60, 3)), y, noise=0.7)
+    refuses("kernel must be left out with features=True", x, z_t, y, features=True, kernel=wide)
+    refuses("jitter must lie in [0, inf), got -1", x, z_t, y, features=True, jitter=-1)
+    refuses("depth must be a whole number from 1 up, got 0", x, z_t, y, depth=0)
+    refuses("engine must be one of memory, dask", x, z_t, y, engine="gpu")
+    with pytest.raises(ValueError, match=re.escape("n must lie in [8, 240], got 1000")):
+        advise(x, z_t, y).forecast(1000)
