@@ -40,7 +40,7 @@ def example():
 class AdvisorExplorer(Embedded):
     r"""A form that takes a file, and answers as :func:`~kdlib.advise.advise` does.
 
-    The file is a CSV with a line of names, or an NPZ of :func:`numpy.savez` or :func:`numpy.savez_compressed`, with
+    The file is a CSV with a line of names, or an NPZ of ``numpy.savez`` or ``numpy.savez_compressed``, with
     features, the teacher's logits or probabilities, and given labels; the form guesses which is which by their names,
     and reads them as :func:`~kdlib.own_data.read` does. One more column may mark samples as held out. Kernel,
     factorisation, losses, curves and forecasts are computed in the browser, by a worker; nothing leaves the page.
