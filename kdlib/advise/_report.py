@@ -22,9 +22,10 @@ def sentences(advice, *, brief=False):
            f"({share(four.low)} to {share(four.high)}).")
     if brief:
         return
-    yield "Such bands, made from fewer samples, held what came later in " + " and ".join(
-        f"{inside} of {tried} trials at {times} times as many"
-        for times, (inside, tried) in advice.coverage.items()) + "."
+    held = [f"{inside} of {tried} trials at {times} times as many"
+            for times, (inside, tried) in advice.coverage.items() if tried]
+    if held:
+        yield f"Such bands, made from fewer samples, held what came later in {' and '.join(held)}."
     yield {"labels": "More labelled samples would help.",
            "queries": "More samples would help, and the teacher's answers to them will do: they need no labels.",
            "neither": "Neither more labels nor more answers of the teacher would clearly help."}[advice.more]

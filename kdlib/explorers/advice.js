@@ -284,7 +284,7 @@ function sentences(advice) {
   const [usual, N] = [nameOf(advice.default), advice.sizes.at(-1)];
   const [now, double, four] = [1, 2, 4].map((times) => forecast(advice, times * N));
   const band = ({ low, high }) => `(${share(low)} to ${share(high)})`;
-  const held = Object.entries(advice.coverage).map(([times, [inside, tried]]) =>
+  const held = Object.entries(advice.coverage).filter(([, [, tried]]) => tried).map(([times, [inside, tried]]) =>
     `${inside} of ${tried} trials at ${times} times as many`);
   const { cell, gain, error } = advice.best;
   const mistakes = (of) => advice.cells.find(({ rho, T }) => rho === of[0] && T === of[1]).mistakes;
@@ -293,7 +293,7 @@ function sentences(advice) {
       undecided: `Undecided: there is no reason to leave ${usual}.` }[advice.verdict],
     `Mistakes: ${share(now.error)} with ${N} samples, ${share(double.error)} expected with ${2 * N} ${band(double)} and `
       + `${share(four.error)} with ${4 * N} ${band(four)}.`,
-    `Such bands, made from fewer samples, held what came later in ${held.join(" and ")}.`,
+    ...held.length ? [`Such bands, made from fewer samples, held what came later in ${held.join(" and ")}.`] : [],
     { labels: "More labelled samples would help.",
       queries: "More samples would help, and the teacher's answers to them will do: they need no labels.",
       neither: "Neither more labels nor more answers of the teacher would clearly help." }[advice.more],
