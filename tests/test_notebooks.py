@@ -224,11 +224,16 @@ def test_other_parameters_change_what_is_printed(name, tmp_path):
 
 @each_notebook
 def test_every_parameter_is_used(name):
+    """To be checked, and assigned to itself, is no use."""
     parameters, *others = code_cells(nbformat.read(NOTEBOOKS[name], as_version=4))
     names = {target.id for node in ast.parse(parameters.source).body for target in node.targets}
-    loaded = {node.id for cell in others for node in ast.walk(ast.parse(python(cell.source)))
-              if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    assert names and names <= loaded
+    used = set()
+    for cell in others:
+        for statement in ast.parse(python(cell.source)).body:
+            found = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+            assigned = {node.id for node in found if isinstance(node.ctx, ast.Store)}
+            used |= {node.id for node in found if isinstance(node.ctx, ast.Load)} - assigned
+    assert names and names <= used
 
 
 @each_notebook

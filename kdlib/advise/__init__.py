@@ -189,8 +189,8 @@ def advise(
         noise: share p of the labels that are wrong, each exchanged for any other class, below (K - 1) / K. Where T = 1
             and at :math:`\rho = 0` a label then counts by its posterior: before it all classes have the teacher's
             probabilities, and it multiplies the odds of its own by (1 - p) (K - 1) / p. In other cells labels count as
-            they are given. The loss that judges is its mean over that posterior; mistakes are counted against the
-            labels as they are given.
+            they are given, and so they do where they judge: if every class is mistaken alike for every other, wrong
+            labels raise the loss of all students alike. The teacher's probabilities must be those of the truth.
 
     Raises:
         ValueError: an argument outside its domain, arrays that do not belong together, or samples so nearly alike that
@@ -241,14 +241,8 @@ def advise(
 
     margins = lambda *which: _margins(answers(*which), labels)  # sizes, samples, cells
 
-    f = answers(z_t, cells, [len(x)])
-    at_all = _margins(f, labels)[0]
+    at_all = margins(z_t, cells, [len(x)])[0]
     loss = _loss(at_all)
-    if noise:
-        posterior = np.exp(_noise.log_posterior(_noise.of_classes(z_t if others is None else others[1]), labels, noise))
-        scale = np.median(np.abs(at_all), axis=0)
-        loss = sum(weight[:, None] * _loss(_margins(f, np.full_like(labels, y))[0], scale)
-                   for y, weight in enumerate(posterior.T))
     best = _best(loss)
     usual = cells.index(default)
     gain, error = _difference(loss[:, usual], loss[:, best])
@@ -327,8 +321,8 @@ def _margins(f, y_g):
     return np.where(given, f, -np.inf).max(-1) - np.where(given, -np.inf, f).max(-1)
 
 
-def _loss(margins, scale=None):
-    scale = np.median(np.abs(margins), axis=0) if scale is None else scale
+def _loss(margins):
+    scale = np.median(np.abs(margins), axis=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = np.where(margins == 0, 0, margins / scale)
         return 1 / (1 + np.exp(8 * scaled))
