@@ -332,7 +332,7 @@ def _labels(path, y, K, endings, like, notes):
             raise ValueError(f"labels in {path.name} must count from 0, got {_listed(found)} of {K} classes: subtract "
                              f"1 if they count from 1; else name the teacher's columns z_t_0 to z_t_{K - 1} in a table")
         classes = numbered
-    elif len(endings) == K and all(endings) and not any(map(_is_number, endings)):
+    elif len(endings) == K and not any(name == "" or name[-1].isdigit() for name in endings):
         raise ValueError(f"labels in {path.name} must be among {_listed(endings)}, as the teacher's columns are named, "
                          f"got {_listed(found)}: use the same names in both")
     elif len(found) != K:

@@ -311,7 +311,7 @@ function classesOf({ values, width, text, name }, K, endings, notes) {
       refuse("labels", "count from 0", `${listed(found)} of ${K} classes`, "subtract 1 if they count from 1; else name the "
         + `teacher's columns z_t_0 to z_t_${K - 1} in a table`);
     names = numbered;
-  } else if (endings?.length === K && !endings.some(isNumber))
+  } else if (endings?.length === K && !endings.some((one) => /\d$/.test(one)))
     refuse("labels", `be among ${listed(endings)}, as the teacher's columns are named`, listed(found), "use the same names in both");
   else if (found.length !== K)
     refuse("labels", `be of ${K} classes, as many as the teacher answers for`, `${found.length}, ${quoted(found.join(", "))}`,
