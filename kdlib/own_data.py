@@ -4,15 +4,19 @@ What cannot be meant is refused, in one line that says what to do; what was deci
 """
 
 import csv
+import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from kdlib._checks import shown, whole
+from kdlib.advise import Advice, advise
 from kdlib.datasets import load
 
 LEAST_PROBABILITY = 1e-6  #: what a probability of 0 is taken for
@@ -27,6 +31,8 @@ class OwnData:
     y_g: Int[np.ndarray, " n"]  #: labels from 0 up
     classes: tuple[str, ...]  #: what label 0, 1, ... stands for
     notes: tuple[str, ...] = ()  #: what was done to the file's content, in sentences
+    columns: tuple[str, ...] = ()  #: names of the inputs' columns, if they have some
+    answers: tuple[str, ...] = ()  #: names of the columns of the teacher's answers, if they have some
 
     def standardised(self, like: "OwnData | None" = None) -> "OwnData":
         """Inputs with mean 0 and standard deviation 1 in every column, constant ones left out.
@@ -35,10 +41,14 @@ class OwnData:
             like: the data whose means and deviations to use; its own by default.
         """
         x = (like or self).x
+        if self.x.shape[1] != x.shape[1]:
+            raise ValueError(f"x must have the {x.shape[1]} columns of the first data, got {self.x.shape[1]}: select "
+                             "the same ones")
         varies = x.std(0) > 0
         if not varies.any():
             raise ValueError("x must have a column that varies, got only constant ones: check which were selected")
-        return replace(self, x=(self.x - x.mean(0))[:, varies] / x.std(0)[varies])
+        columns = tuple(name for name, kept in zip(self.columns, varies, strict=False) if kept)
+        return replace(self, x=(self.x - x.mean(0))[:, varies] / x.std(0)[varies], columns=columns)
 
     def some(self, n: int) -> "OwnData":
         """The samples in a random order of fixed seed, at most n of them, with a note if that leaves some out."""
@@ -62,15 +72,17 @@ def read(
     """Inputs, teacher's answers and labels of a file.
 
     Args:
-        data: an ``.npz`` file of arrays, or a ``.csv`` file with names in its first row.
+        data: an ``.npz`` file of arrays, or a ``.csv`` file with names in its first row, separated by commas,
+            semicolons or tabs.
         inputs: the key of the inputs, "x" by default, whose further axes are made one; or columns: the names, or what
-            they begin with. By default all columns that are neither of the teacher nor the labels.
+            they begin with. By default all columns that are neither of the teacher nor the labels, but for those of
+            words alone, and those without a name, such as the index of a pandas table.
         teacher: the key or the columns of the teacher's answers: one logit for two classes, or one for each class. If
             columns end in the labels' own names, as ``z_t_cat``, these say which belongs to which.
         labels: the key or the column of the labels: numbers from 0, or any others, or text, sorted.
         probabilities: whether the answers are probabilities; by default they are if there is one for each class and
             they add up to 1.
-        like: data that were read before, whose classes these have.
+        like: data that were read before, whose classes these have, and whose columns, in any order.
 
     Raises:
         ValueError: a file, a column or a value that cannot be used.
@@ -90,16 +102,57 @@ def read(
                          "numpy.savez(file, x=x, z_t=z_t, y_g=y_g) or a table's to_csv(file, index=False)")
     if not path.is_file():
         raise ValueError(f"data must be a file that is there, got {shown(str(data))}: check its name and folder")
-    x, z, y, suffixes = kinds[path.suffix.lower()](path, inputs, teacher, labels)
-    if not len(x) == len(z) == len(y) or len(y) < 1 or y.ndim != 1 or z.ndim > 2:
+    notes = []
+    x, z, y, columns, answers = kinds[path.suffix.lower()](path, inputs, teacher, labels, like, notes)
+    y = y[:, 0] if y.shape[1:] == (1,) else y
+    if y.ndim != 1 or not len(x) == len(z) == len(y) or not x.size or not z.size or z.ndim > 2:
         raise ValueError(f"{path.name} must have one row of inputs, teacher's answers and labels for each sample, got "
                          f"shapes {x.shape}, {z.shape} and {y.shape}: check which were selected")
     z = z[:, 0] if z.shape[1:] == (1,) else z
-    notes = []
     z = _logits(path, z, probabilities, notes)
     K = z.shape[1] if z.ndim > 1 else 2
-    y, classes = _labels(path, y, K, suffixes, like, notes)
-    return OwnData(x, z[:, 1] - z[:, 0] if z.ndim > 1 and K == 2 else z, y, classes, tuple(notes))
+    endings = [name.removeprefix(teacher).lstrip("_") for name in answers] if isinstance(teacher, str) else []
+    y, classes = _labels(path, y, K, endings, like, notes)
+    z = z[:, 1] - z[:, 0] if z.ndim > 1 and K == 2 else z
+    return OwnData(x, z, y, classes, tuple(notes), columns, answers)
+
+
+def advise_on(
+    data: str | Path = "",
+    held_out: str | Path = "",
+    *,
+    most: int = 5000,
+    standardise: bool = True,
+    inputs: str | Sequence[str] = "",
+    teacher: str | Sequence[str] = "z_t",
+    labels: str = "y_g",
+    probabilities: bool | None = None,
+    **settings,
+) -> tuple[Advice, tuple[str, ...]]:
+    """Advice on a file, and notes on what was done to its content.
+
+    Args:
+        data: a file for :func:`read`; :func:`digits` if empty.
+        held_out: another one, of samples that the teacher has not seen, to judge the students on.
+        most: samples of the first file to take at most, at random.
+        standardise: whether every column of inputs is brought to mean 0 and standard deviation 1.
+        inputs, teacher, labels, probabilities: as in :func:`read`, for both files.
+        settings: further arguments of :func:`~kdlib.advise.advise`.
+
+    Raises:
+        ValueError: as :func:`read` and :func:`~kdlib.advise.advise` do.
+
+    >>> advice, notes = advise_on(most=60, depth=1)
+    >>> advice.judged, notes
+    (60, ('60 of the 500 samples were taken, at random.',))
+    """
+    names = dict(inputs=inputs, teacher=teacher, labels=labels, probabilities=probabilities)
+    own = (read(data, **names) if data else digits()).some(most)
+    others = read(held_out, **names, like=own) if held_out else None
+    notes = *own.notes, *(f"Held out: {note}" for note in (others.notes if others else ()))
+    if standardise:
+        own, others = own.standardised(), others and others.standardised(like=own)
+    return advise(own.x, own.z_t, own.y_g, held_out=others and (others.x, others.z_t, others.y_g), **settings), notes
 
 
 def digits(n: int = 500) -> OwnData:
@@ -122,35 +175,42 @@ def digits(n: int = 500) -> OwnData:
 # --- Files ----------------------------------------------------------------------------------------------------------
 
 
-def _arrays(path, inputs, teacher, labels):
+def _arrays(path, inputs, teacher, labels, like, notes):
+    names = dict(inputs=inputs or "x", teacher=teacher, labels=labels)
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            there = file.files
+            arrays = [np.asarray(file[name]) for name in names.values() if isinstance(name, str) and name in there]
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         raise ValueError(f"{path.name} must be a sound .npz file without pickled objects: save plain arrays of numbers "
                          "or text by numpy.savez") from None
-    for what, name in (("inputs", inputs or "x"), ("teacher", teacher), ("labels", labels)):
-        if not isinstance(name, str) or name not in arrays:
-            raise ValueError(f"{what} must name an array of {path.name}, got {shown(name)}: it has {', '.join(arrays)}")
-    x, z, y = arrays[inputs or "x"], arrays[teacher], arrays[labels]
+    for what, name in names.items():
+        if not isinstance(name, str) or name not in there:
+            raise ValueError(f"{what} must name an array of {path.name}, got {shown(name)}: it has {_listed(there)}, "
+                             f"pass {what}=... (--{what})")
+    x, z, y = arrays
     for what, values in (("inputs", x), ("teacher", z)):
         if values.dtype.kind not in "biuf" or not values.ndim or not np.isfinite(values).all():
             raise ValueError(f"{what} must be finite numbers, got {shown(values)}: remove or repair what is not")
-    return x.reshape(len(x), -1).astype(float), z.astype(float), y, None
+    return x.reshape(len(x), np.prod(x.shape[1:], dtype=int)).astype(float), z.astype(float), y, (), ()
 
 
-def _columns(path, inputs, teacher, labels):
+def _columns(path, inputs, teacher, labels, like, notes):
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head, *rows = (row for row in csv.reader(file) if row)
+        text = path.read_text("utf-8-sig")
+        separator = max(",;\t", key=text.split("\n", 1)[0].count)
+        head, *rows = (row for row in csv.reader(StringIO(text), delimiter=separator) if any(row))
     except (UnicodeDecodeError, csv.Error, ValueError):
         raise ValueError(f"{path.name} must be a table of text in UTF-8, with names in its first row: "
                          "save it again as CSV") from None
     head = [name.strip() for name in head]
+    if len(head) < 2:
+        raise ValueError(f"{path.name} must have several columns, got one, {shown(head[0])}: separate by commas")
     uneven = [i for i, row in enumerate(rows, 2) if len(row) != len(head)]
     if uneven or len(set(head)) < len(head):
         raise ValueError(f"{path.name} must have as many entries in each row as different names in the first, got "
                          f"{f'another number in row {uneven[0]}' if uneven else 'a name twice'}: check its separators")
+    table = {name: [row[i].strip() for row in rows] for i, name in enumerate(head)}
 
     def chosen(what, which, among):
         if isinstance(which, str):
@@ -158,33 +218,49 @@ def _columns(path, inputs, teacher, labels):
         else:
             found = [name for name in which if name in among] if set(which) <= set(among) else []
         if not found:
-            raise ValueError(f"{what} must name columns of {path.name}, got {shown(which)}: it has "
-                             f"{shown(', '.join(head))}")
+            raise ValueError(f"{what} must name columns of {path.name}, got {shown(which)}: it has {_listed(head)}, "
+                             f"pass {what}=... (--{what})")
         return found
+
+    def as_before(what, names, before):
+        if not before:
+            return names
+        if differs := sorted(set(names) ^ set(before)):
+            raise ValueError(f"{what} of {path.name} must be the columns of the first file, got {shown(differs[0])} in "
+                             "one of them alone: name the same ones")
+        return list(before)
+
+    def numbers(names):
+        for name in names:
+            bad = next((i for i, value in enumerate(table[name]) if not _is_number(value)), None)
+            if bad is not None:
+                raise ValueError(f"column {name} of {path.name} must hold finite numbers, got "
+                                 f"{shown(table[name][bad])} in row {bad + 2}: repair it, or name the inputs that you "
+                                 "mean")
+        return np.array([table[name] for name in names], float).T.reshape(len(rows), len(names))
 
     [label, *more] = chosen("labels", labels, head)
     if more:
         raise ValueError(f"labels must name one column of {path.name}, got {shown([label, *more])}: name it in full")
     answers = chosen("teacher", teacher, [name for name in head if name != label])
     others = [name for name in head if name not in (label, *answers)]
-    features = chosen("inputs", inputs or others, others)
+    if not inputs:
+        unnamed, words = ([name for name in others if is_so(name)]
+                          for is_so in (_UNNAMED.fullmatch, lambda name: _in_words(table[name])))
+        notes += [f"Column {head.index(name) + 1} has no name, and was left out." for name in unnamed]
+        notes += [f"“{name}” holds no numbers, and was left out." for name in words if name not in unnamed]
+        others = [name for name in others if name not in (*unnamed, *words)]
+    features = as_before("inputs", chosen("inputs", inputs or others, others), like and like.columns)
+    answers = as_before("the teacher's answers", answers, like and like.answers)
+    return numbers(features), numbers(answers), np.array(table[label]), tuple(features), tuple(answers)
 
-    def numbers(names):
-        columns = []
-        for name in names:
-            values = [row[head.index(name)] for row in rows]
-            try:
-                columns.append([float(value) for value in values])
-                bad = next((i for i, value in enumerate(columns[-1]) if not np.isfinite(value)), None)
-            except ValueError:
-                bad = next(i for i, value in enumerate(values) if not _is_number(value))
-            if bad is not None:
-                raise ValueError(f"column {name} of {path.name} must hold finite numbers, got {shown(values[bad])} in "
-                                 f"row {bad + 2}: repair it, or name the inputs that you mean")
-        return np.array(columns, float).T.reshape(len(rows), len(names))
 
-    suffixes = [name.removeprefix(teacher).lstrip("_") for name in answers] if isinstance(teacher, str) else None
-    return numbers(features), numbers(answers), np.array([row[head.index(label)].strip() for row in rows]), suffixes
+_UNNAMED = re.compile(r"(Unnamed: \d+)?")  # the second is what pandas calls the first
+_MISSING = re.compile(r"([+-]?(nan|inf(inity)?)|n/?a|<na>|null|none)?", re.IGNORECASE)
+
+
+def _in_words(values):
+    return not any(map(_is_number, values)) and not all(map(_MISSING.fullmatch, values))
 
 
 def _is_number(text):
@@ -194,6 +270,12 @@ def _is_number(text):
         return False
 
 
+def _listed(names):
+    """Names in one line, of many the first and the last."""
+    short = [" ".join(name.split())[:40] for name in names]
+    return ", ".join(short if len(short) <= 10 else [*short[:5], "...", *short[-4:]])
+
+
 # --- What the values mean -------------------------------------------------------------------------------------------
 
 
@@ -201,10 +283,12 @@ def _logits(path, z, probabilities, notes):
     """The teacher's answers as logits."""
     inside = ((z >= 0) & (z <= 1)).all()
     if probabilities is None:
-        if z.ndim == 1 and inside:
-            raise ValueError(f"probabilities must be said where all answers in {path.name} lie in [0, 1] and there is "
-                             "one for each sample: write probabilities=True, or False for logits")
-        probabilities = z.ndim > 1 and inside and bool(np.allclose(z.sum(1), 1, atol=1e-3))
+        adds_up = z.ndim > 1 and np.allclose(z.sum(1), 1, atol=1e-3)
+        if inside and not adds_up:
+            what = "there is one for each sample" if z.ndim == 1 else "not all rows add up to 1"
+            raise ValueError(f"probabilities must be said where all answers in {path.name} lie in [0, 1] and {what}: "
+                             "say whether they are, by probabilities=True (--probabilities), or False (--logits)")
+        probabilities = bool(inside)
     if not probabilities:
         return z
     if not inside or (z.ndim > 1 and not (z.sum(1) > 0).all()):
@@ -219,30 +303,47 @@ def _logits(path, z, probabilities, notes):
     return logs[:, 1] - logs[:, 0] if z.ndim == 1 else logs
 
 
-def _labels(path, y, K, suffixes, like, notes):
+def _labels(path, y, K, endings, like, notes):
     """Labels from 0 to K - 1, and what they stand for."""
     if y.dtype.kind not in "biufUS":
         raise ValueError(f"labels in {path.name} must be numbers or text, got {shown(y)}: save them as one of these")
-    names = y.astype(int if y.dtype.kind == "b" else str)
+    try:
+        names = np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y.astype(int if y.dtype.kind == "b" else str)
+    except UnicodeDecodeError:
+        raise ValueError(f"labels in {path.name} must be text in UTF-8, got other bytes: save them as text, as by "
+                         "numpy.char.decode(y_g, 'latin-1')") from None
+    for i, name in enumerate(map(str, names)):
+        if _MISSING.fullmatch(name.strip()):
+            place = f"row {i + 2}" if path.suffix.lower() == ".csv" else f"sample {i} (counted from 0)"
+            raise ValueError(f"labels in {path.name} must be there for each sample, got {name!r} in {place}: remove or "
+                             "repair such samples first, or give such a class another name")
     if all(map(_is_number, names)):
         numbers = names.astype(float)
         names = numbers.astype(int) if (numbers == np.rint(numbers)).all() else numbers
     names = list(map(str, names.tolist()))
+    numbered = tuple(map(str, range(K)))
+    found = sorted(set(names), key=lambda name: (float(name), "") if _is_number(name) else (np.inf, name))
     if like is not None:
         classes = like.classes
-    elif suffixes and len(suffixes) == K and set(names) <= set(suffixes):
-        classes = tuple(suffixes)
-    elif set(names) <= set(map(str, range(K))):
-        classes = tuple(map(str, range(K)))
+    elif len(endings) == K and set(names) <= set(endings):
+        classes = tuple(endings)
+    elif set(names) <= set(numbered):
+        if "0" not in names:
+            raise ValueError(f"labels in {path.name} must count from 0, got {_listed(found)} of {K} classes: subtract "
+                             f"1 if they count from 1; else name the teacher's columns z_t_0 to z_t_{K - 1} in a table")
+        classes = numbered
+    elif len(endings) == K and not any(name == "" or name[-1].isdigit() for name in endings):
+        raise ValueError(f"labels in {path.name} must be among {_listed(endings)}, as the teacher's columns are named, "
+                         f"got {_listed(found)}: use the same names in both")
+    elif len(found) != K:
+        raise ValueError(f"labels in {path.name} must be of {K} classes, as many as the teacher answers for, got "
+                         f"{len(found)}, {shown(', '.join(found))}: number them from 0 in the order of the answers")
     else:
-        found = sorted(set(names), key=lambda name: (float(name), "") if _is_number(name) else (np.inf, name))
-        if len(found) != K:
-            raise ValueError(f"labels in {path.name} must be of {K} classes, as many as the teacher answers for, got "
-                             f"{len(found)}, {shown(', '.join(found))}: number them from 0 in the order of the answers")
         classes = tuple(found)
         order = ", ".join(classes[:10]) + (", ..." if K > 10 else "")
         notes.append(f"Labels were sorted, and the teacher's answers taken in that order: {order}.")
-    if unknown := sorted(set(names) - set(classes)):
+    if unknown := [name for name in found if name not in classes]:
         raise ValueError(f"labels in {path.name} must be among {shown(', '.join(classes))}, got {shown(unknown[0])}: "
                          "they must be those of the first file")
-    return np.array([classes.index(name) for name in names]), classes
+    place = {name: k for k, name in enumerate(classes)}
+    return np.array([place[name] for name in names]), classes

@@ -315,6 +315,20 @@ def refuses(message, *arguments, **options):
         advise(*arguments, **options)
 
 
+@pytest.mark.parametrize("copies", [0, 7])
+def test_a_sample_that_is_nearly_another_is_named_by_its_place_in_the_data(copies):
+    arrays = [np.concatenate([values[:1].repeat(copies, 0), values]) for values in task(60)]
+    arrays[0] = arrays[0].copy()
+    i, j = 20 + copies, 41 + copies
+    arrays[0][j] = arrays[0][i] + 1e-14
+    with pytest.raises(ValueError) as refused:
+        advise(*arrays)
+    named = re.findall(r"sample (\d+)", str(refused.value))
+    assert sorted(map(int, named)) == [i, j] and "(counted from 0) is a combination" in str(refused.value)
+    kept = np.arange(len(arrays[0])) != int(named[0])
+    assert advise(*(values[kept] for values in arrays)).verdict
+
+
 def test_bad_input_is_refused_by_name():
     x, z_t, y = task(60)
     refuses("x must be finite, got nan", np.where(x > 2, np.nan, x), z_t, y)
@@ -322,6 +336,10 @@ def test_bad_input_is_refused_by_name():
     refuses("y_g must be 0 or 1, got 2", x, z_t, y + 1)
     refuses("y_g must be classes from 0 to 2, got 3", x, np.zeros((60, 3)), y + 2)
     refuses("x, z_t, y_g must have shapes (n, d), (n,) or (n, K), and (n,)", x, z_t[:-1], y)
+    refuses("z_t must be below 1e+140 in size, got 1e+150", x, np.where(np.arange(60) == 7, 1e150, z_t), y)
+    refuses("z_t must be below 1e+140 in size, got -1e+150", x, np.full((60, 3), -1e150), y)
+    refuses("x must have shape (n, d) with features=True, got (60, 3, 1): write x.reshape(len(x), -1)",
+            x[..., None], z_t, y, features=True)
     refuses("x, z_t, y_g must have shapes", x[:, 0], z_t, y)
     refuses("x, z_t, y_g must have shapes", x, z_t[:, None], y)
     refuses("y_g must be numeric", x, z_t, y.astype(str))

@@ -44,6 +44,7 @@ Sources: leave-one-out as in C. E. Rasmussen and C. K. I. Williams, *Gaussian Pr
 Eq. 5.12. The rules are ours.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -53,7 +54,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from kdlib._checks import numeric, ratio, real, require, require_classes, require_labels, require_logits, temperature
+from kdlib._checks import (
+    numeric,
+    ratio,
+    real,
+    require,
+    require_classes,
+    require_labels,
+    require_logits,
+    require_size,
+    temperature,
+)
 from kdlib.advise import _noise
 from kdlib.advise._head import predictions
 from kdlib.advise._report import drawn, sentences
@@ -88,7 +99,7 @@ class Advice:
     default: tuple[float, float]  #: the cell to beat
     cells: np.ndarray  #: one row each, ``rho``, ``T``, ``estimate`` (the mean loss), ``error`` (of that estimate minus
     #: the chosen cell's) and ``mistakes`` (their share)
-    avoid: tuple[tuple[float, float], ...]  #: cells (rho, T) that are surely worse than the chosen one
+    avoid: tuple[tuple[float, float], ...]  #: cells (rho, T) that seem worse than the chosen one
     perfect: float  #: share of mistakes if the teacher always put the given label first
     useless: float  #: share of mistakes if the teacher knew nothing, that of the labels alone
     coverage: dict[int, tuple[int, int]]  #: forecasts within their band, and all, for 2 and 4 times the samples
@@ -196,7 +207,8 @@ def advise(
         ValueError: an argument outside its domain, arrays that do not belong together, or samples so nearly alike that
             the kernel cannot tell them apart.
 
-    Cost: one factorisation and one inverse of its factor; three Gram matrices of memory.
+    Cost: one factorisation and one inverse of its factor; three Gram matrices of memory. A linear head with more
+    samples than features is trained anew for every cell and every size.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 2))
@@ -217,6 +229,8 @@ def advise(
                  "it is a share, 0 for none; labels with more tell nothing")
     if features and kernel is not None:
         raise ValueError("kernel must be left out with features=True, whose kernel is x1 x2^T: choose one of the two")
+    if features and x.ndim > 2:
+        raise ValueError(f"x must have shape (n, d) with features=True, got {x.shape}: write x.reshape(len(x), -1)")
 
     first = np.sort(np.unique(x.reshape(len(x), -1), axis=0, return_index=True)[1])
     copies = len(x) - len(first)
@@ -231,7 +245,11 @@ def advise(
             x, z_t, y_g, cells, sizes, jitter or _PENALTY, x_test, noise)
     else:
         kernel = (lambda a, b: a @ b.T) if features else kernel or fully_connected(depth).ntk
-        students = NestedStudents(x, kernel, jitter=jitter, engine=engine)
+        try:
+            students = NestedStudents(x, kernel, jitter=jitter, engine=engine)
+        except ValueError as error:  # it counts samples in their new order
+            as_given = lambda found: f"sample {first[int(found[1])]}"
+            raise ValueError(re.sub(r"\bsample (\d+)", as_given, str(error))) from None
         learnt = _unseen(students) if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
 
         def answers(z_t, cells, sizes):
@@ -256,7 +274,7 @@ def advise(
     table = np.array([(*cell, mean, e, wrong) for cell, mean, e, wrong
                       in zip(cells, loss.mean(0), errors, (at_all <= 0).mean(0), strict=True)],
                      [(name, float) for name in ("rho", "T", "estimate", "error", "mistakes")])
-    surely = (worse > 2 * errors) & (verdict != "undecided")
+    seem_worse = (worse > 2 * errors) & (verdict != "undecided")
 
     sizes = np.unique(np.floor(len(x) * 2 ** (-np.arange(_STEPS * 40) / _STEPS) + 0.5).astype(int))
     sizes = sizes[sizes >= min(8, len(x))]
@@ -265,7 +283,7 @@ def advise(
     smoothed = (shares * len(labels) + 0.5) / (len(labels) + 1)
     curves = dict(zip(along, smoothed.T, strict=True))
     coverage = {2**i: _coverage(sizes, curves["chosen"], len(labels), i * _STEPS) for i in (1, 2)}
-    return Advice(*cells[chosen], verdict, default, table, tuple(cells[i] for i in np.flatnonzero(surely)), perfect,
+    return Advice(*cells[chosen], verdict, default, table, tuple(cells[i] for i in np.flatnonzero(seem_worse)), perfect,
                   useless, coverage, sizes, curves, tuple(warnings), len(labels),
                   (cells[best], float(gain), float(error)))
 
@@ -389,6 +407,7 @@ def _samples(x, z_t, y_g):
     x, z_t, y_g = numeric("x", x), numeric("z_t", z_t), numeric("y_g", y_g)
     require("x", x, "be finite", np.isfinite, "remove or repair those samples first")
     require_logits(z_t=z_t)
+    require_size("z_t", z_t)
     if z_t.ndim not in (1, 2) or z_t.shape[1:] == (1,) or y_g.ndim != 1 or x.ndim < 2 or not (
         len(x) == len(z_t) == len(y_g) > 1
     ):

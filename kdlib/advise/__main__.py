@@ -5,8 +5,7 @@ from argparse import ArgumentParser
 from html import escape
 from pathlib import Path
 
-from kdlib.advise import advise
-from kdlib.own_data import read
+from kdlib.own_data import advise_on
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -26,7 +25,7 @@ def _arguments(arguments):
                             "samples would help, from inputs, a teacher's answers and labels.")
     add = parser.add_argument
     add("data", help="an .npz file with arrays x, z_t and y_g, or a .csv file with names in its first row")
-    add("--held-out", metavar="FILE", help="samples that the teacher has not seen, to judge the students on")
+    add("--held-out", metavar="FILE", default="", help="samples that the teacher has not seen, to judge students on")
     add("--html", metavar="FILE", help="where to write the report with its figure")
     add("--inputs", default="", help="key of the inputs, or what their columns begin with; by default all others")
     add("--teacher", default="z_t", help="key of the teacher's answers, or what their columns begin with")
@@ -49,20 +48,16 @@ def _arguments(arguments):
 def main(arguments=None):
     given = _arguments(arguments)
     try:
-        names = dict(inputs=given.inputs, teacher=given.teacher, labels=given.labels, probabilities=given.probabilities)
-        own = read(given.data, **names).some(given.most)
-        others = read(given.held_out, **names, like=own) if given.held_out else None
-        if not given.as_is:
-            own, others = own.standardised(), others and others.standardised(like=own)
-        advice = advise(
-            own.x, own.z_t, own.y_g, default=(given.rho, given.T), depth=given.depth, features=given.linear_head,
-            held_out=others and (others.x, others.z_t, others.y_g), reluctance=given.reluctance, jitter=given.jitter,
-            noise=given.noise,
+        advice, notes = advise_on(
+            given.data, given.held_out, most=given.most, standardise=not given.as_is, inputs=given.inputs,
+            teacher=given.teacher, labels=given.labels, probabilities=given.probabilities,
+            default=(given.rho, given.T), depth=given.depth, features=given.linear_head, reluctance=given.reluctance,
+            jitter=given.jitter, noise=given.noise,
         )  # fmt: skip
-        print(*own.notes, advice, sep="\n\n")
+        print(*notes, advice, sep="\n\n")
         if given.html:
-            notes = "".join(f"<p>{escape(note)}</p>" for note in own.notes)
-            page = _PAGE.format(title=f"Advice on {escape(Path(given.data).name)}", body=notes + advice._repr_html_())
+            body = "".join(f"<p>{escape(note)}</p>" for note in notes) + advice._repr_html_()
+            page = _PAGE.format(title=f"Advice on {escape(Path(given.data).name)}", body=body)
             Path(given.html).write_text(page, "utf-8")
     except (ValueError, OSError) as error:
         sys.exit(f"{error}")

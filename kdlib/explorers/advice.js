@@ -31,8 +31,8 @@ const row = (x, d, i) => x.subarray(i * d, (i + 1) * d);
 
 // ---- students, judged on what they have not seen ----
 
-/** Step 1: of equal inputs the first, in the order that takes samples evenly from the whole file. */
-function spread({ x, z, y }, d) {
+/** Step 1: of equal inputs the first, in the order that takes samples evenly from the whole file, with their places there. */
+function spread({ x, z, y, places = [...y.keys()] }, d) {
   const seen = new Set();
   const first = y.map((_, i) => i).filter((i) => {
     const key = row(x, d, i).join();
@@ -42,7 +42,7 @@ function spread({ x, z, y }, d) {
   const order = [...first.keys()].sort((a, b) => place[a] - place[b] || a - b).map((i) => first[i]);
   const inputs = new Float64Array(order.length * d);
   order.forEach((i, k) => inputs.set(row(x, d, i), k * d));
-  return { x: inputs, z: order.map((i) => z[i]), y: order.map((i) => y[i]), order };
+  return { x: inputs, z: order.map((i) => z[i]), y: order.map((i) => y[i]), order: order.map((i) => places[i]) };
 }
 
 /** Of one sample in one cell: one number for two classes, else K; see kdlib.distillation.targets and class_targets. */
@@ -311,7 +311,8 @@ function sentences(advice) {
 
 /**
  * Advice on samples: x (n d numbers, a sample after the other), z (a list of logits for each, of one for two classes)
- * and y (0, 1, ...), with d features; others of the same kind may be held out. `tell` hears which share is done.
+ * and y (0, 1, ...), with d features; others of the same kind may be held out. `places` says where samples stand in a
+ * file that has others, too. `tell` hears which share is done.
  */
 export function advise(task, tell = () => {}) {
   const { d, held_out = null, default: usual = [0.9, 4], depth = 3, reluctance = 1, ...given } = task;

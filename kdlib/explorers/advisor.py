@@ -42,7 +42,8 @@ class AdvisorExplorer(Embedded):
 
     The file is a CSV with a line of names, or an NPZ of ``numpy.savez`` or ``numpy.savez_compressed``, with
     features, the teacher's logits or probabilities, and given labels; the form guesses which is which by their names,
-    and reads them as :func:`~kdlib.own_data.read` does. One more column may mark samples as held out. Kernel,
+    and reads them as :func:`~kdlib.own_data.read` does; only, answers from 0 to 1 that do not add up to 1 it takes for
+    probabilities until it is told otherwise. One more column may mark samples as held out. Kernel,
     factorisation, losses, curves and forecasts are computed in the browser, by a worker; nothing leaves the page.
     ``rho`` and ``T`` are the default to beat and ``depth`` the student's hidden layers; the address of a static page
     carries these (``#a.rho=0.5&a.depth=1``).

@@ -9,7 +9,7 @@ export const refuse = (name, rule, got, remedy) => { throw new RangeError(`${nam
 
 const quoted = (text) => `“${text.length > 40 ? `${text.slice(0, 37)}…` : text}”`;
 
-/** The arrays of a file, by its content rather than its name. */
+/** The arrays of a file, by its content rather than its name, with sentences on what was `left` out. */
 export async function read(name, buffer) {
   if (buffer.byteLength > MOST)
     refuse(name, "be at most 64 MB", `${Math.ceil(buffer.byteLength / 2 ** 20)} MB`, "draw some 1000 of its samples at random");
@@ -30,11 +30,12 @@ function cells(text, separator) {
     lines.at(-1).push(match[1] === undefined ? match[2].trim() : match[1].replaceAll('""', '"'));
     if (match[3] !== separator) lines.push([]);
   }
-  return { lines: lines.filter((line) => line.some(Boolean)), end: cell.lastIndex };
+  return lines.filter((line) => line.some(Boolean));
 }
 
 const isNumber = (text) => text !== "" && Number.isFinite(Number(text));
-const MISSING = /^([+-]?(nan|inf(inity)?)|na|null|none)?$/i;
+const MISSING = /^([+-]?(nan|inf(inity)?)|n\/?a|<na>|null|none)?$/i;
+const UNNAMED = /^(Unnamed: \d+)?$/; // the second is what pandas calls the first
 
 function fromText(name, bytes) {
   let text;
@@ -46,7 +47,7 @@ function fromText(name, bytes) {
   if (text.includes("\0")) refuse(name, "be CSV in UTF-8, or NPZ", "other bytes", "save it anew in one of these");
   const first = text.split(/[\r\n]/, 1)[0];
   const separator = [",", ";", "\t"].reduce((best, one) => (first.split(one).length > first.split(best).length ? one : best));
-  const { lines: [names = [], ...lines] } = cells(text, separator);
+  const [names = [], ...lines] = cells(text, separator);
   if (names.length < 2 || !lines.length)
     refuse(name, "hold a line with names, and one for each sample", `${lines.length + (names.length > 0)} lines of `
       + `${names.length} values`, "separate values by commas");
@@ -58,13 +59,14 @@ function fromText(name, bytes) {
   if (odd >= 0)
     refuse(`sample ${odd + 1}`, `have ${names.length} values, one for each name`, lines[odd].length, "complete or remove its line");
   const columns = names.map((column, k) => ({ name: column, values: lines.map((line) => line[k]) }));
-  const named = columns.filter(({ name: one }) => one !== "");
-  return grouped(named).map(({ name: one, columns: several, endings }) => {
+  const left = columns.flatMap(({ name: one }, k) => (UNNAMED.test(one) ? [`Column ${k + 1} has no name, and was left out.`] : []));
+  const arrays = grouped(columns.filter(({ name: one }) => !UNNAMED.test(one))).map(({ name: one, columns: several, endings }) => {
     const flat = lines.flatMap((_, i) => several.map(({ values }) => values[i]));
     const text = flat.some((value) => !isNumber(value) && !MISSING.test(value));
     return { name: one, width: several.length, columns: several.map((column) => column.name), endings, text,
       values: text ? flat : Float64Array.from(flat, (v) => (isNumber(v) ? Number(v) : NaN)) };
   });
+  return Object.assign(arrays, { left });
 }
 
 /** Each column, and before the first of them, neighbours whose names are alike but for a number or a word at the end. */
@@ -129,7 +131,7 @@ async function fromArchive(name, buffer) {
     if (error.message.includes(" must ")) throw error;
     broken("a damaged one");
   }
-  return arrays.filter(Boolean);
+  return Object.assign(arrays.filter(Boolean), { left: [] });
 }
 
 const half = (bits) => {
@@ -190,12 +192,8 @@ const rowsOf = ({ values, width }) => (width ? values.length / width : 0);
 const rowOf = ({ values, width }, i) => Array.from(values.slice(i * width, (i + 1) * width));
 const total = (row) => row.reduce((all, v) => all + v, 0);
 
-/** What a teacher's values seem to be. */
-export function seem(array) {
-  const inside = !array.text && array.values.every((p) => p >= 0 && p <= 1);
-  const adds = (_, i) => Math.abs(total(rowOf(array, i)) - 1) <= 1.01e-3;
-  return inside && (array.width === 1 || Array.from({ length: rowsOf(array) }).every(adds)) ? "probabilities" : "logits";
-}
+/** What a teacher's values seem to be; where they do not add up to 1, kdlib.own_data asks. */
+export const seem = ({ text, values }) => (!text && values.every((p) => p >= 0 && p <= 1) ? "probabilities" : "logits");
 
 /** A guess which array is what, by names and then by values; features may be all the rest, "". */
 export function guessed(arrays) {
@@ -206,7 +204,7 @@ export function guessed(arrays) {
     for (const column of found?.columns ?? []) taken.add(column);
     return found?.name;
   };
-  const classes = ({ width, text, values }) => width === 1 && (text || values.every(Number.isInteger));
+  const classes = ({ width, text, values }) => width === 1 && (text || values.every((v) => Number.isInteger(v) || Number.isNaN(v)));
   const held_out = take(({ name, text, width }) => width === 1 && !text && NAMES.held_out.test(name)) ?? "";
   const label = take((array) => NAMES.label.test(array.name) && classes(array))
     ?? take((array) => classes(array) && new Set(array.values).size <= CLASSES);
@@ -247,7 +245,8 @@ export function samples(arrays, { features, teacher, label, held_out, gives, sca
   const K = Math.max(z_t.width, 2);
   if (K > CLASSES) refuse("a teacher", `know ${CLASSES} classes at most`, K, "in Python, kdlib.advise takes more");
 
-  const notes = features ? [] : inWords.map(({ name }) => `${quoted(name)} holds no numbers, and was left out.`);
+  const notes = features ? [] : [...arrays.left,
+    ...inWords.map(({ name }) => `${quoted(name)} holds no numbers, and was left out.`)];
   const z = logits(z_t, gives, notes);
   const { y, names } = classesOf(y_g, K, z_t.endings, notes);
   const d = total(x.map(({ width }) => width));
@@ -260,7 +259,7 @@ export function samples(arrays, { features, teacher, label, held_out, gives, sca
   const some = (chosen) => ({
     x: Float64Array.from(chosen.flatMap((i) => scale(inputs[i]))), z: chosen.map((i) => z[i]), y: chosen.map((i) => y[i]),
   });
-  return { ...some(given), d: scale(inputs[0]).length, K, names, notes, held_out: apart ? some(others) : null };
+  return { ...some(given), places: given, d: scale(inputs[0]).length, K, names, notes, held_out: apart ? some(others) : null };
 }
 
 /** Rows brought to mean 0 and standard deviation 1, constant columns left out, as those of the given rows. */
@@ -291,19 +290,29 @@ function logits(array, gives, notes) {
   return both.map((row) => row.map((p) => Math.log(Math.max(p, LEAST))));
 }
 
+const listed = (names) => (names.length > 10 ? [...names.slice(0, 5), "...", ...names.slice(-4)] : names).join(", ");
+
 /** Labels from 0, and what they stand for: the endings of the teacher's columns, numbers from 0, or all in order. */
 function classesOf({ values, width, text, name }, K, endings, notes) {
   if (width !== 1) refuse("labels", "be one for each sample", `${width} columns in ${quoted(name)}`, "choose another array");
   const said = Array.from(values, (value) => (text && !isNumber(value) ? value : String(Number(value))));
-  const gap = said.findIndex((one) => one === "" || one === "NaN");
-  if (gap >= 0) refuse("labels", "be there for each sample", `none in sample ${gap + 1}`, "remove or repair such samples first");
+  const gap = said.findIndex((one) => MISSING.test(one.trim()));
+  if (gap >= 0)
+    refuse("labels", "be there for each sample", `${quoted(said[gap])} in sample ${gap + 1}`,
+      "remove or repair such samples first, or give such a class another name");
   const within = (names) => said.every((one) => names.includes(one));
   const numbered = Array.from({ length: K }, (_, k) => String(k));
   const key = (one) => (isNumber(one) ? Number(one) : Infinity);
   const found = [...new Set(said)].sort((a, b) => (key(a) === key(b) ? (a < b ? -1 : 1) : key(a) - key(b)));
   let names = found;
   if (endings?.length === K && within(endings)) names = endings;
-  else if (within(numbered)) names = numbered;
+  else if (within(numbered)) {
+    if (!said.includes("0"))
+      refuse("labels", "count from 0", `${listed(found)} of ${K} classes`, "subtract 1 if they count from 1; else name the "
+        + `teacher's columns z_t_0 to z_t_${K - 1} in a table`);
+    names = numbered;
+  } else if (endings?.length === K && !endings.some((one) => /\d$/.test(one)))
+    refuse("labels", `be among ${listed(endings)}, as the teacher's columns are named`, listed(found), "use the same names in both");
   else if (found.length !== K)
     refuse("labels", `be of ${K} classes, as many as the teacher answers for`, `${found.length}, ${quoted(found.join(", "))}`,
       "number them from 0 in the order of the answers");

@@ -223,17 +223,93 @@ def test_a_file_gets_the_advice_of_the_library(page, tmp_path, kind):
     assert note(page).endswith(" ".join(["", *own.notes]) if own.notes else f"({', '.join(own.classes)}).")
 
 
+WAYS = SimpleNamespace(_esm=module("arrays"))
+HEAD = "a,b,z_t_dog,z_t_cat,z_t_bird,y_g"
+TABLES = {  # each with what both say of it, or refuse
+    "named by class": (HEAD, ("dog", "cat", "bird"), ","),
+    "semicolons": (HEAD, ("dog", "cat", "bird"), ";"),
+    "tabs": (HEAD, ("dog", "cat", "bird"), "\t"),
+    "numbered": (HEAD, "021", ","),
+    "sorted": ("a,b,z_t1,z_t2,z_t3,y_g", "xyz", ","),
+    "an index": (f",{HEAD}", ("dog", "cat", "bird"), ","),
+    "an index by pandas": (f"Unnamed: 0,{HEAD}", ("dog", "cat", "bird"), ","),
+    "names of samples": (f"id,{HEAD}", ("dog", "cat", "bird"), ","),
+    "some words": (f"id,{HEAD}", ("dog", "cat", "bird"), ",", "must hold finite numbers, got"),
+    "columns by number": ("a,b,z1,z2,z3,y_g", "121", ","),
+    "other names": (HEAD, ("Dog", "Cat", "Bird"), ",", "must be among dog, cat, bird, as the teacher's columns are"),
+    "from 1": ("a,b,z_t_k1,z_t_k2,z_t_k3,y_g", "121", ",", "must count from 0, got 1, 2 of 3 classes: subtract 1"),
+    "a gap": (HEAD, ("dog", "", "bird"), ",", "must be there for each sample, got"),
+    "NA": (HEAD, ("dog", "NA", "bird"), ",", "must be there for each sample, got"),
+    "nan among numbers": (HEAD, ("0", "nan", "2"), ",", "must be there for each sample, got"),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_means_the_same_in_page_and_library(evaluate, tmp_path, kind):
+    head, labels, separator, *refusal = TABLES[kind]
+    first = {"some words": "7" + 11 * "p", "names of samples": 12 * "p"}.get(kind, "0123456789ab".replace("a", "1"))
+    values = np.random.default_rng(0).normal(size=(12, 5)).round(3).astype(str)
+    rows = [[*values[i], labels[i % 3]] for i in range(12)]
+    if head.count(",") > 5:
+        rows = [[first[i].replace("b", "2"), *row] for i, row in enumerate(rows)]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(separator.join(row) for row in [head.split(","), *rows]), "utf-8")
+    teacher = "z_t" if "z_t" in head else "z"
+    there = """async ({read, guessed, samples}, text) => {
+        const arrays = await read("mine.csv", new TextEncoder().encode(text).buffer);
+        const {x, z, y, names, notes} = samples(arrays, {...guessed(arrays), gives: "logits"});
+        return {x: [...x], z: z.flat(), y, names, notes};
+    }"""
+    if refusal:
+        with pytest.raises(ValueError, match=refusal[0]):
+            read(path, teacher=teacher)
+        with pytest.raises(Error, match=refusal[0]):
+            evaluate(WAYS, there, path.read_text("utf-8"))
+    else:
+        own, found = read(path, teacher=teacher), evaluate(WAYS, there, path.read_text("utf-8"))
+        for name, ours in {"x": own.x.ravel(), "z": own.z_t.ravel(), "y": own.y_g}.items():
+            assert found[name] == ours.tolist()
+        assert (tuple(found["names"]), tuple(found["notes"])) == (own.classes, own.notes)
+
+
+def test_the_page_takes_rounded_probabilities_for_such(evaluate):
+    guess = "({seem}, values) => seem({text: false, width: 3, values})"
+    assert evaluate(WAYS, guess, [0.33, 0.33, 0.33]) == "probabilities"
+    assert evaluate(WAYS, guess, [0.33, 0.33, 1.33]) == "logits"
+
+
+def test_a_sample_is_named_by_its_place_in_the_file(evaluate):
+    """Although some before it are held out."""
+    x, z, y = task(60)
+    x[41] = x[20] + 1e-14
+    names = {"x": x.tolist(), "z": z.tolist(), "y": y.tolist(), "apart": (np.arange(60) % 3 == 0).astype(int).tolist()}
+    kept = """({samples}, {x, z, y, apart}) => {
+        const one = (name, values, width = 1) => ({name, values, width, columns: [name], text: false});
+        const arrays = [one("x", x.flat(), 3), one("z", z), one("y", y), one("apart", apart)];
+        const {x: inputs, ...rest} = samples(arrays, {features: "x", teacher: "z", label: "y", held_out: "apart",
+            gives: "logits"});
+        const {held_out} = rest;
+        return {...rest, x: [...inputs], held_out: {...held_out, x: [...held_out.x]}};
+    }"""
+    given = evaluate(WAYS, kept, names)
+    with pytest.raises(Error, match=r"to this kernel sample (21|42) is a combination of others"):
+        evaluate(SOLVER, """({advise}, {x, held_out, ...rest}) => advise({...rest, x: Float64Array.from(x),
+            held_out: {...held_out, x: Float64Array.from(held_out.x)}})""", given)
+
+
 def test_other_ways_to_write_a_table_tell_the_same(page):
     said = set()
     plain = table(X, Z, WORDS[Y], "a,b,c,d,z_cat,z_ape,z_bee,label")
     lines = plain.splitlines()
     quoted = b"\xef\xbb\xbf" + b"\r\n".join(b'"%s"' % line.replace(b",", b'","') for line in lines)
-    numbered = b"\n".join(b"%s,%s" % (str(i - 1).encode() if i else b"", line) for i, line in enumerate(lines))
-    for content in (plain, plain.replace(b",", b";"), plain.replace(b",", b"\t") + b"\n\n", quoted, numbered):
+    for content in (plain, plain.replace(b",", b";"), plain.replace(b",", b"\t") + b"\n\n", quoted):
         choose(page, "mine.csv", content)
         words = answered(page)
         said.add("\n".join([note(page), *words]))
     assert len(said) == 1
+    numbered = b"\n".join(b"%s,%s" % (str(i - 1).encode() if i else b"", line) for i, line in enumerate(lines))
+    choose(page, "mine.csv", numbered)
+    assert answered(page) == words and note(page).endswith(" Column 1 has no name, and was left out.")
 
 
 def test_columns_of_words_are_no_features(page):
@@ -369,7 +445,9 @@ def test_only_the_last_file_is_answered(page):
     x, z, y = task(600, K=5, d=5)
     choose(page, "long.npz", arrays(x=x, z_t=z, y_g=y))
     page.locator(".kd-advisor progress").wait_for()
-    choose(page, "bad.csv", b"x")
+    [computing] = page.workers
+    with computing.expect_event("close"):
+        choose(page, "bad.csv", b"x")
     said = refused(page)
     page.wait_for_timeout(1500)
     assert note(page) == said and said.startswith("bad.csv") and page.locator(".kd-report").is_hidden()
