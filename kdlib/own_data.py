@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from kdlib._checks import shown, whole
-from kdlib.advise import Advice, advise
 from kdlib.datasets import load
 
 LEAST_PROBABILITY = 1e-6  #: what a probability of 0 is taken for
@@ -115,44 +114,6 @@ def read(
     y, classes = _labels(path, y, K, endings, like, notes)
     z = z[:, 1] - z[:, 0] if z.ndim > 1 and K == 2 else z
     return OwnData(x, z, y, classes, tuple(notes), columns, answers)
-
-
-def advise_on(
-    data: str | Path = "",
-    held_out: str | Path = "",
-    *,
-    most: int = 5000,
-    standardise: bool = True,
-    inputs: str | Sequence[str] = "",
-    teacher: str | Sequence[str] = "z_t",
-    labels: str = "y_g",
-    probabilities: bool | None = None,
-    **settings,
-) -> tuple[Advice, tuple[str, ...]]:
-    """Advice on a file, and notes on what was done to its content.
-
-    Args:
-        data: a file for :func:`read`; :func:`digits` if empty.
-        held_out: another one, of samples that the teacher has not seen, to judge the students on.
-        most: samples of the first file to take at most, at random.
-        standardise: whether every column of inputs is brought to mean 0 and standard deviation 1.
-        inputs, teacher, labels, probabilities: as in :func:`read`, for both files.
-        settings: further arguments of :func:`~kdlib.advise.advise`.
-
-    Raises:
-        ValueError: as :func:`read` and :func:`~kdlib.advise.advise` do.
-
-    >>> advice, notes = advise_on(most=60, depth=1)
-    >>> advice.judged, notes
-    (60, ('60 of the 500 samples were taken, at random.',))
-    """
-    names = dict(inputs=inputs, teacher=teacher, labels=labels, probabilities=probabilities)
-    own = (read(data, **names) if data else digits()).some(most)
-    others = read(held_out, **names, like=own) if held_out else None
-    notes = *own.notes, *(f"Held out: {note}" for note in (others.notes if others else ()))
-    if standardise:
-        own, others = own.standardised(), others and others.standardised(like=own)
-    return advise(own.x, own.z_t, own.y_g, held_out=others and (others.x, others.z_t, others.y_g), **settings), notes
 
 
 def digits(n: int = 500) -> OwnData:

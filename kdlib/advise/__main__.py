@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from html import escape
 from pathlib import Path
 
-from kdlib.own_data import advise_on
+from kdlib.advise.files import advise_on
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

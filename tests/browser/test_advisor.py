@@ -443,10 +443,10 @@ def test_a_bad_file_is_refused_in_one_line_and_the_next_one_read(page, kind):
 def test_only_the_last_file_is_answered(page):
     """What is still computed or read for another one is dropped."""
     x, z, y = task(600, K=5, d=5)
-    choose(page, "long.npz", arrays(x=x, z_t=z, y_g=y))
+    with page.expect_worker() as computing:
+        choose(page, "long.npz", arrays(x=x, z_t=z, y_g=y))
     page.locator(".kd-advisor progress").wait_for()
-    [computing] = page.workers
-    with computing.expect_event("close"):
+    with computing.value.expect_event("close"):
         choose(page, "bad.csv", b"x")
     said = refused(page)
     page.wait_for_timeout(1500)
