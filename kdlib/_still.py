@@ -199,14 +199,15 @@ def _curve(trace, color, x, y):
     drawn = ""
     if "lines" in _mode(trace):
         drawn += f'<path d="{_path(points)}" {_stroke(trace.line, color)}{opacity}/>'
-    if trace.error_y.array is not None:
-        values, errors = np.array(trace.y, float), np.nan_to_num(np.array(trace.error_y.array, float))
-        ends = zip(points[:, 0], y(values - errors), y(values + errors), strict=True)
-        bars = "".join(
-            f"M{at:.1f} {low:.1f}V{high:.1f}" for at, low, high in ends if np.isfinite([at, low, high]).all()
-        )
-        style = f'stroke="{trace.error_y.color or color}" stroke-width="{trace.error_y.thickness or 2:g}"'
-        drawn += f'<path d="{bars}" {style}/>'
+    for letter, axis in (("x", x), ("y", y)):
+        bar = getattr(trace, f"error_{letter}")
+        if bar.array is None:
+            continue
+        values, errors = np.array(getattr(trace, letter), float), np.nan_to_num(np.array(bar.array, float))
+        ends = zip(points[:, int(letter == "x")], axis(values - errors), axis(values + errors), strict=True)
+        path = "M{1:.1f} {0:.1f}H{2:.1f}" if letter == "x" else "M{0:.1f} {1:.1f}V{2:.1f}"
+        bars = "".join(path.format(*each) for each in ends if np.isfinite(each).all())
+        drawn += f'<path d="{bars}" stroke="{bar.color or color}" stroke-width="{bar.thickness or 2:g}"/>'
     if "markers" in _mode(trace):
         marks = "".join(_mark(trace.marker, a, b) for a, b in points if np.isfinite([a, b]).all())
         drawn += _marked(trace.marker, trace.marker.color or color, marks)

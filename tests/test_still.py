@@ -56,6 +56,17 @@ def test_without_a_range_everything_is_inside_and_panels_that_share_an_axis_agre
     assert np.diff(bars[:, 0]) / np.diff(line[:, 0]) == pytest.approx(1 / 4, abs=0.01)
 
 
+def test_bars_of_errors_lie_along_their_own_axis():
+    left, right, bottom, top = PANEL
+    marks = go.Scatter(x=[1, 3], y=[0, 1], mode="markers", line_color="red", error_x=dict(array=[1, 0.5]))
+    svg = drawing(described(marks, xaxis_range=[0, 4], yaxis_range=[-1, 1]))
+    [bars] = [path.get("d") for path in fromstring(svg).iter("path") if path.get("d").count("H") == 2]
+    [first, second] = np.array(re.findall(r"M(.+?) (.+?)H([^M]+)", bars), float)
+    quarter = (right - left) / 4
+    assert first == pytest.approx([left, (top + bottom) / 2, left + 2 * quarter], abs=0.06)
+    assert second == pytest.approx([left + 2.5 * quarter, top, left + 3.5 * quarter], abs=0.06)
+
+
 def test_gaps_stay_open_and_values_that_a_logarithm_has_not_are_left_out():
     line = go.Scatter(x=[0, 1, 2, 3, 4, 5], y=[1, 2, None, 0, 4, 5], mode="lines", line_color="red")
     svg = drawing(described(line, yaxis_type="log"))
