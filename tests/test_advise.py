@@ -11,7 +11,6 @@ from kdlib import advise, fully_connected
 from kdlib.advise import Advice, _head, _noise
 from kdlib.classes import class_targets
 from kdlib.distillation import targets
-from kdlib.statistics import Estimate
 
 
 def task(n=120, K=2, seed=0, noise=1.0, d=3):
@@ -271,22 +270,6 @@ def test_posteriors_of_noisy_labels_teach_more_than_the_labels(features):
     given = np.where(flipped, 1 - y, y)
     plain, by_posterior = (advise(x, z_t, given, noise=noise, features=features, cells=[(0, 1)]) for noise in (0, 0.3))
     assert by_posterior.cells["mistakes"][0] < plain.cells["mistakes"][0]
-
-
-def test_where_nearly_half_of_the_labels_are_wrong_knowing_it_brings_students_nearer_to_the_truth():
-    gains = []
-    for seed in range(8):
-        (x, z_t, y), (x_test, _, y_test) = task(200, seed=seed, noise=1.5), task(600, seed=100 + seed)
-        given = np.where(np.random.default_rng(seed).random(200) < 0.45, 1 - y, y)
-        wrong = []
-        for noise in (0, 0.45):
-            advice = advise(x, z_t, given, kernel=wide, noise=noise)
-            z = targets(z_t, given, rho=advice.rho, T=advice.T)
-            if noise and advice.T == 1:
-                [z] = np.diff(_noise.targets(_noise.of_classes(z_t), given, np.array([advice.rho]), noise)).T[0]
-            wrong.append(((2 * y_test - 1) * (wide(x_test, x) @ np.linalg.solve(wide(x), z)) <= 0).mean())
-        gains.append(wrong[0] - wrong[1])
-    assert Estimate.mean(gains).surely_above(0)
 
 
 def test_predictions_that_are_all_zero_are_ties():
