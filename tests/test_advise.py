@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from samples import task
 from scipy.special import softmax
 from tolerances import ENGINES, HEAD, NESTED
 
@@ -11,17 +12,6 @@ from kdlib import advise, fully_connected
 from kdlib.advise import Advice, _head, _noise
 from kdlib.classes import class_targets
 from kdlib.distillation import targets
-
-
-def task(n=120, K=2, seed=0, noise=1.0, d=3):
-    """Inputs, a teacher that is wrong in places of its own, and labels: z_t (n,) for two classes, else (n, K)."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, d))
-    truth = np.stack([np.sin(2 * x[:, k % d]) + x[:, (k + 1) % d] * (1 - 2 * (k % 2)) for k in range(K)], 1) * 2
-    y = (truth + 0.3 * rng.normal(size=(n, K))).argmax(1)
-    z = truth + noise * rng.normal(size=(n, K))
-    return (x, z[:, 1] - z[:, 0], y) if K == 2 else (x, z, y)
-
 
 CELLS = [(1, 1), (0.9, 4), (0.5, 1), (0, 1)]
 
@@ -84,13 +74,13 @@ def test_a_held_out_part_judges_by_predictions_there():
 
 
 def test_two_columns_of_logits_are_their_difference():
-    x, z_t, y = task()
+    x, z_t, y = task(120)
     one, two = advise(x, z_t, y), advise(x, np.stack([-z_t / 2, z_t / 2], 1), y)
     assert str(one) == str(two) and (one.cells == two.cells).all()
 
 
 def test_the_same_arrays_give_the_same_advice_and_keep_their_values():
-    x, z_t, y = task(K=3)
+    x, z_t, y = task(120, K=3)
     before = [values.copy() for values in (x, z_t, y)]
     assert str(advise(x, z_t, y)) == str(advise(x.tolist(), z_t, y))
     assert all((a == b).all() for a, b in zip(before, (x, z_t, y), strict=True))

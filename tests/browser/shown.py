@@ -108,3 +108,25 @@ def assert_key_moves(shown, name):
     assert after == {**before, name: after[name]}
     assert shown.curves() != drawn
     shown.wait_for_address()
+
+
+LIVE = """async ([source, state]) => {
+    const listeners = {};
+    globalThis.model = {
+        saved: 0, get: (name) => state[name], off() {},
+        set(name, value) { state[name] = value; (listeners[`change:${name}`] ?? []).forEach((f) => f()); },
+        on: (event, f) => (listeners[event] ??= []).push(f), save_changes() { this.saved += 1; },
+    };
+    const {render} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+    render({model, el: document.querySelector("main")});
+}"""
+
+
+@contextmanager
+def live(browser, explorer):
+    """As in a notebook: anywidget calls `render` with a model, here `model`, whose traits change on either side."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_content("<main></main>")
+        page.evaluate(LIVE, [explorer._esm, explorer.trait_values(page=True)])
+        yield page

@@ -9,8 +9,10 @@ from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
-from browser.test_pages import accessibility_violations
 from playwright.sync_api import Error
+from samples import task
+from shown import live
+from test_pages import accessibility_violations
 from tolerances import ADVICE
 from watched import PHONE, opened
 
@@ -21,16 +23,6 @@ from kdlib.explorers._base import module
 from kdlib.own_data import read
 
 SOLVER = SimpleNamespace(_esm=module("advice"))
-
-
-def task(n=150, K=2, seed=0, noise=1.0, d=3):
-    """Inputs, a teacher that errs in places of its own, and labels; z_t (n,) for two classes, else (n, K)."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, d))
-    truth = np.stack([np.sin(2 * x[:, k % d]) + x[:, (k + 1) % d] * (1 - 2 * (k % 2)) for k in range(K)], 1) * 2
-    y = (truth + 0.3 * rng.normal(size=(n, K))).argmax(1)
-    z = truth + noise * rng.normal(size=(n, K))
-    return (x, z[:, 1] - z[:, 0], y) if K == 2 else (x, z, y)
 
 
 def given(x, z_t, y):
@@ -493,20 +485,7 @@ def test_without_scripts_the_example_is_told_in_words(browser, alone):
 
 
 def test_the_form_follows_a_live_model_and_drives_it(browser):
-    """As in a notebook: anywidget calls `render` with a model whose traits change on either side."""
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.set_content("<main></main>")
-        page.evaluate("""async ([source, state]) => {
-            const listeners = {};
-            globalThis.model = {
-                saved: 0, get: (name) => state[name], off() {},
-                set(name, value) { state[name] = value; (listeners[`change:${name}`] ?? []).forEach((f) => f()); },
-                on: (event, f) => (listeners[event] ??= []).push(f), save_changes() { this.saved += 1; },
-            };
-            const {render} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
-            render({model, el: document.querySelector("main")});
-        }""", [AdvisorExplorer._esm, AdvisorExplorer().trait_values(page=True)])
+    with live(browser, AdvisorExplorer()) as page:
         page.locator("[data-do=example]").click()
         before = answered(page)
         page.evaluate("model.set('rho', 0.1)")

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 import pytest
+from shown import live
 from tolerances import BROWSER
 from watched import PHONE, opened
 
@@ -187,21 +188,7 @@ def test_form_ignores_an_address_that_is_not_its_own(browser, served):
 
 
 def test_form_follows_a_live_model_and_drives_it(browser):
-    """As in a notebook: anywidget calls `render` with a model whose traits change on either side."""
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.set_content("<main></main>")
-        state = RecipeExplorer().trait_values(page=True)
-        page.evaluate("""async ([source, state]) => {
-            const listeners = {};
-            globalThis.model = {
-                saved: 0, get: (name) => state[name], off() {},
-                set(name, value) { state[name] = value; (listeners[`change:${name}`] ?? []).forEach((f) => f()); },
-                on: (event, f) => (listeners[event] ??= []).push(f), save_changes() { this.saved += 1; },
-            };
-            const {render} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
-            render({model, el: document.querySelector("main")});
-        }""", [RecipeExplorer._esm, state])
+    with live(browser, RecipeExplorer()) as page:
         page.evaluate("model.set('recipe', 'PyTorch tutorial')")
         assert reading(page, "lambda") == 3
         page.evaluate("model.set('t_squared', false)")
