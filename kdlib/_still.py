@@ -23,7 +23,7 @@ def image(svg, alt, style="width:100%"):
 
 
 def drawing(figure):
-    """A plotly figure of scatter traces as an SVG: panels with axes, lines, markers, bands, bars of errors, a legend.
+    """A plotly figure of scatter traces as an SVG: panels with axes, lines, markers, bands, bars of errors, words, legend.
 
     Raises:
         TypeError: for traces of other kinds.
@@ -186,9 +186,12 @@ def _text(x, y, text, anchor="start", more=""):
 
 # --- What is drawn in a panel --------------------------------------------------------------------
 
+_DOWN = {"top": -6, "middle": 5, "bottom": 17}  # of words from their point, in pixels
+_ASIDE = {"left": ("end", -6), "center": ("middle", 0), "right": ("start", 6)}
+
 
 def _curve(trace, color, x, y):
-    """A trace's band, line, bars of errors and markers."""
+    """A trace's band, line, bars of errors, markers and words."""
     points = np.stack([x(trace.x), y(trace.y)], axis=1)
     if trace.line.shape == "hv":
         points = np.repeat(points, 2, axis=0)
@@ -211,6 +214,11 @@ def _curve(trace, color, x, y):
     if "markers" in _mode(trace):
         marks = "".join(_mark(trace.marker, a, b) for a, b in points if np.isfinite([a, b]).all())
         drawn += _marked(trace.marker, trace.marker.color or color, marks)
+    if "text" in _mode(trace):
+        vertical, _, side = (trace.textposition or "middle center").partition(" ")
+        down, (anchor, aside) = _DOWN[vertical], _ASIDE[side]
+        words = [trace.text] * len(points) if isinstance(trace.text, str) else trace.text
+        drawn += "".join(_text(a + aside, b + down, each, anchor) for (a, b), each in zip(points, words, strict=True))
     return drawn
 
 

@@ -127,6 +127,24 @@ def band(figure, x, runs, color, name, *, row=None, errors=1, legend=True, log=F
     return figure
 
 
+def label(figure, x, y, text, *, row=None, place="top right"):
+    """Words at a point, such as the name of the curve that passes there, which then needs no legend.
+
+    Args:
+        figure: of plotly, or of :func:`stacked`.
+        x: the point, as the axes count; y: likewise.
+        text: the words.
+        row: of a stacked figure.
+        place: where the words stand, seen from the point: top, middle or bottom, then left, center or right.
+
+    >>> label(go.Figure(), 100, 0.5, "hard labels").data[0].mode
+    'text'
+    """
+    where = dict(row=row, col=1) if row else {}
+    return figure.add_scatter(x=[x], y=[y], text=[text], mode="text", textposition=place, hoverinfo="skip",
+                              showlegend=False, **where)
+
+
 def say(**values):
     """Numbers for the prose: each glued under its name, underscores read as hyphens."""
     from myst_nb import glue

@@ -67,6 +67,18 @@ def test_bars_of_errors_lie_along_their_own_axis():
     assert second == pytest.approx([left + 2.5 * quarter, top, left + 3.5 * quarter], abs=0.06)
 
 
+@pytest.mark.parametrize("place, anchor, across, down", [("top right", "start", 6, -6), ("middle left", "end", -6, 5),
+                                                         ("bottom center", "middle", 0, 17)])  # fmt: skip
+def test_words_stand_beside_their_point(place, anchor, across, down):
+    left, right, bottom, top = PANEL
+    figure = described(xaxis_range=[0, 4], yaxis_range=[0, 1])
+    svg = fromstring(drawing(plots.label(figure, 1, 0.5, "z<sub>t</sub> here", place=place)))
+    [words] = [text for text in svg.iter("text") if "".join(text.itertext()) == "zt here"]
+    assert words.get("text-anchor") == anchor
+    assert float(words.get("x")) == pytest.approx(left + (right - left) / 4 + across, abs=0.51)
+    assert float(words.get("y")) == pytest.approx((top + bottom) / 2 + down, abs=0.51)
+
+
 def test_gaps_stay_open_and_values_that_a_logarithm_has_not_are_left_out():
     line = go.Scatter(x=[0, 1, 2, 3, 4, 5], y=[1, 2, None, 0, 4, 5], mode="lines", line_color="red")
     svg = drawing(described(line, yaxis_type="log"))
