@@ -23,7 +23,7 @@ def image(svg, alt, style="width:100%"):
 
 
 def drawing(figure):
-    """A plotly figure of scatter traces as an SVG: panels with axes, lines, markers, bands, bars of errors, words, legend.
+    """A plotly figure of scatter traces as an SVG: axes, lines, markers, bands, bars of errors, words, a legend.
 
     Raises:
         TypeError: for traces of other kinds.
