@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 from pathlib import Path
 from uuid import uuid4
 from xml.etree.ElementTree import fromstring
@@ -38,10 +39,47 @@ class Embedded(anywidget.AnyWidget):
     """A figure or a form that computes where it is shown.
 
     A subclass names its kind, as its module does, and the module, ``_esm``; it tags with ``page=True`` the traits that
-    a static page needs to begin with, and draws its :meth:`picture`.
+    a static page needs to begin with, and draws its :meth:`picture`. Things to try are ``examples``: pairs of what one
+    then sees, in words, and the state that shows it; what a state leaves out is as the class has it.
     """
 
     _kind = ""
+    _examples = ()  # unless others are given
+
+    examples = traitlets.Any().tag(sync=True, page=True)
+
+    def __init__(self, **settings):
+        self._require_known(settings, self.class_trait_names())
+        super().__init__(**settings)
+
+    @classmethod
+    def _settings(cls):
+        """The traits that make up its state, by their names."""
+        own = cls.class_traits(page=True)
+        return {name: trait for name, trait in own.items() if not trait.read_only and name != "examples"}
+
+    @classmethod
+    def _require_known(cls, names, known):
+        for name in names:
+            if name not in known:
+                raise TypeError(f"{name} is no setting of {cls.__name__}: it has {', '.join(cls._settings())}")
+
+    @traitlets.default("examples")
+    def _own_examples(self):
+        return self._completed(self._examples)
+
+    @traitlets.validate("examples")
+    def _given_examples(self, proposal):
+        return self._completed(proposal.value)
+
+    def _completed(self, examples):
+        """The examples with whole states, each value checked."""
+        settings, found = self._settings(), []
+        for what, state in examples:
+            self._require_known(state, settings)
+            whole = {name: state.get(name, trait.default(self)) for name, trait in settings.items()}
+            found.append([what, {name: trait._cross_validate(self, whole[name]) for name, trait in settings.items()}])
+        return found
 
     _css = (_HERE / "explorer.css").read_text("utf-8")
 
@@ -69,6 +107,9 @@ class Embedded(anywidget.AnyWidget):
         words = drawn.get("aria-label") or " ".join(drawn.itertext())
         if drawn.tag == "svg":
             still = image(still, words)
+        tries = "".join(f"<li>{escape(what)}</li>" for what, _ in self.examples)
+        if tries:
+            still += f'<ul class="kd-tries">{tries}</ul>'
         return {
             "text/html": f"<style>{self._css}</style>\n"
             f'<div class="kd-explorer kd-{self._kind}" data-copy="{self._copy}">{still}</div>\n'

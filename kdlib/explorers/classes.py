@@ -37,6 +37,16 @@ class ClassesExplorer(Explorer):
 
     _kind = "classes"
     _esm = module("classes")
+    _examples = (
+        ("A confident mistake, ρ = 1: the student repeats it", {"rho": 1}),
+        ("ρ = 0.9: the line has passed the end of its bar, and the label wins", {"rho": 0.9}),
+        ("In doubt between many, but a little surer of one: this one wins",
+         {"z_t": [9 * (k == 6) for k in range(MOST)]}),
+        ("Torn between this one and another: neither is sure enough against the label",
+         {"z_t": [9 * (k in (3, 6)) for k in range(MOST)]}),
+        ("T = 1: the label rises, and the wrong classes keep the teacher’s ratios", {"rho": 0.5, "T": 1}),
+        ("T = 5: they draw together, and keep their order", {"rho": 0.5}),
+    )
 
     # Confident and wrong, as the page's button of this name has it.
     z_t = traitlets.Any((0.0, 5.0, 1.6, 0.4, 3.2, 2.0, 12.0, 3.6, 2.4, 1.2)).tag(sync=True, page=True)

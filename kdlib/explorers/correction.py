@@ -71,6 +71,14 @@ class CorrectionExplorer(Explorer):
 
     _kind = "correction"
     _esm = module("correction")
+    _examples = (
+        ("A middling teacher, ρ = 1: the student repeats its mistakes", {"rho": 1}),
+        ("ρ = 0.97: it beats its teacher, and a student of hard labels alone", {"rho": 0.97}),
+        ("A hopeless teacher, ρ = 1: whole regions are missed", {"rho": 1, "n": 256, "epoch": 64}),
+        ("ρ = 0.5: they come back", {"rho": 0.5, "n": 256, "epoch": 64}),
+        ("An excellent teacher: its projection is negative, and yet ρ = 0.99 beats ρ = 1",
+         {"rho": 0.99, "T": 10, "n": 256, "epoch": 16384}),
+    )
 
     rho = traitlets.Any(0.95).tag(sync=True, page=True)
     n = traitlets.Any(128).tag(sync=True, page=True)

@@ -26,6 +26,12 @@ class EffectiveLogitExplorer(Explorer):
 
     _kind = "effective-logit"
     _esm = module("effective_logit")
+    _examples = (
+        ("T = 1, ρ = 0.5: the teacher is wrong and sure, and its student still right", {"T": 1, "z_t": -10}),
+        ("ρ a little larger: the same teacher is believed", {"rho": 0.55, "T": 1, "z_t": -10}),
+        ("ρ = 0.9, T = 5: a teacher that is wrong and unsure is corrected", {"rho": 0.9, "z_t": -4}),
+        ("ρ = 1: the student copies its teacher, right or wrong", {"rho": 1}),
+    )
 
     z_t = traitlets.Any(-2.0).tag(sync=True, page=True)
 

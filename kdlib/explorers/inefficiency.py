@@ -89,6 +89,14 @@ class InefficiencyExplorer(Explorer):
 
     _kind = "inefficiency"
     _esm = module("inefficiency")
+    _examples = (
+        ("ρ = 1: a smooth target, and the curve falls to nearly zero", {"rho": 1, "n": 94}),
+        ("ρ = 0.95: with some hard labels it stops on its way", {"rho": 0.95, "n": 94}),
+        ("2 modes, ρ = 1: it falls at once", {"q": 2, "rho": 1, "n": 20}),
+        ("12 modes: it falls only when there are samples enough for the details", {"q": 12, "rho": 1, "n": 20}),
+        ("One sign in a hundred flipped: noise, which no number of samples resolves",
+         {"q": 2, "rho": 1, "p_flip": 0.01, "n": 94}),
+    )
 
     q = traitlets.Any(6).tag(sync=True, page=True)
     epoch = traitlets.Any(1024).tag(sync=True, page=True)

@@ -1,4 +1,4 @@
-// What explorers share: sliders, plots, a state that lives in the page's address, and two homes. anywidget
+// What explorers share: sliders, things to try, plots, a state that lives in the page's address, and two homes. anywidget
 // calls `render` in a live notebook; a static page inlines the module and calls `mount` with a model of its own.
 
 export const attributes = (node, values) => {
@@ -61,18 +61,121 @@ export function fill(host, html) {
   };
 }
 
-/** Tell `move` where the pointer is in the picture, and whether it has just come, while it `holds` and is held down. */
-export function follow(svg, move, holds = () => true) {
+/**
+ * A finger that comes down may be about to scroll the page: `decided` is called when it has moved sideways or is lifted.
+ * If the page scrolls instead, the browser cancels the touch. Returns what tells whether a finger still waits.
+ */
+function whenSideways(node, decided) {
+  let start;
+  const decide = (event) => {
+    const first = start;
+    start = undefined;
+    decided(event, first);
+  };
+  node.addEventListener("pointerdown", (event) => { start = event.pointerType === "touch" ? event : undefined; });
+  node.addEventListener("pointermove", (event) => start && Math.abs(event.clientX - start.clientX) > 8 && decide(event));
+  node.addEventListener("pointerup", (event) => start && decide(event));
+  node.addEventListener("pointercancel", () => { start = undefined; });
+  return () => start !== undefined;
+}
+
+/** Keep a slider where it is until it is certain that the finger on it does not scroll the page. */
+function steady(input) {
+  let [kept, wanted] = [];
+  const waits = whenSideways(input, () => {
+    if (wanted === undefined) return;
+    input.value = wanted;
+    input.dispatchEvent(new Event("input"));
+  });
+  input.addEventListener("pointerdown", () => { [kept, wanted] = [input.value]; });
+  input.addEventListener("input", (event) => {
+    if (!waits()) return;
+    wanted = input.value;
+    input.value = kept;
+    event.stopImmediatePropagation();
+  }, true);
+}
+
+/**
+ * Tell `move` where the pointer is in the picture, and whether it has just come, while it is held down. What `holds`
+ * says for which pointers; unless it is given, a finger that scrolls the page does not count.
+ */
+export function follow(svg, move, holds) {
   const tell = (event) => {
     const { left, top } = svg.getBoundingClientRect();
     move(event.clientX - left, event.clientY - top, event.type === "pointerdown");
   };
+  const waits = holds ? () => false : whenSideways(svg, tell);
   svg.addEventListener("pointerdown", (event) => {
-    if (event.button || !holds(event)) return; // the main button only
+    if (event.button || (holds && !holds(event))) return; // the main button only
     svg.setPointerCapture(event.pointerId);
-    tell(event);
+    if (!waits()) tell(event);
   });
-  svg.addEventListener("pointermove", (event) => svg.hasPointerCapture(event.pointerId) && tell(event));
+  svg.addEventListener("pointermove", (event) => svg.hasPointerCapture(event.pointerId) && !waits() && tell(event));
+}
+
+// ---- things to try ----
+
+/** Buttons with the words of each example, which set its state; `show` marks those whose state it is. */
+function tries(host, examples, model, put) {
+  const rows = examples.map(([words, state]) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: words });
+    button.addEventListener("click", () => put(state));
+    return { button, state: Object.entries(state) };
+  });
+  if (rows.length) {
+    const group = attributes(document.createElement("div"), { class: "kd-tries", role: "group", "aria-label": "Try" });
+    group.append(...rows.map(({ button }) => button));
+    let above = host.querySelector(".kd-controls, .kd-form");
+    while (above.parentElement !== host) above = above.parentElement;
+    above.after(group);
+  }
+  return () => rows.forEach(({ button, state }) => button.setAttribute("aria-pressed",
+    state.every(([name, value]) => String(model.get(name)) === String(value))));
+}
+
+/** A button that copies a link to the present state, or shows it where the browser refuses to copy. */
+function linkButton(host, link) {
+  const foot = attributes(document.createElement("p"), { class: "kd-foot" });
+  foot.innerHTML = `<button type="button">Copy link to this state</button>
+    <input readonly hidden aria-label="link to this state"> <span role="status"></span>`;
+  const [button, field, said] = foot.children;
+  const copied = async () => {
+    try {
+      await navigator.clipboard.writeText(link());
+    } catch {
+      Object.assign(field, { hidden: false, value: link() }).select();
+      if (!document.execCommand("copy")) return false;
+    }
+    field.hidden = true;
+    return true;
+  };
+  button.addEventListener("click", async () => {
+    said.textContent = "";
+    const done = await copied();
+    (done ? button : field).focus();
+    said.textContent = done ? "Copied." : "The browser refuses to copy: the link is selected, copy it by key.";
+  });
+  host.append(foot);
+}
+
+/**
+ * Scroll to the explorer that the address speaks of, the first if there are several. Formulas and figures above it are
+ * still to come and push it away: it is followed until the reader does something.
+ */
+function reveal(host) {
+  if (globalThis.kdSought) return;
+  globalThis.kdSought = host;
+  const watch = new ResizeObserver(() => host.scrollIntoView({ behavior: "instant" }));
+  watch.observe(document.body);
+  const acts = ["wheel", "touchstart", "pointerdown", "keydown"];
+  const leave = () => {
+    watch.disconnect();
+    globalThis.kdSought = undefined;
+    for (const act of acts) removeEventListener(act, leave, true);
+  };
+  for (const act of acts) addEventListener(act, leave, { capture: true, passive: true });
+  setTimeout(leave, 10_000);
 }
 
 // ---- plots ----
@@ -126,7 +229,7 @@ export const line = (xs, ys, { x, y }) =>
 // ---- two homes ----
 
 /** A model with anywidget's interface whose state is the page's address: #rho=0.3&T=2&z_t=-1. */
-function pageModel(state, controls, prefix) {
+function pageModel(state, controls, prefix, sought) {
   const listeners = {};
   const emit = (name) => (listeners[`change:${name}`] ?? []).forEach((callback) => callback());
   const given = () => new URLSearchParams(location.hash.slice(1));
@@ -135,29 +238,37 @@ function pageModel(state, controls, prefix) {
     emit(name);
   };
   const read = () => {
+    let found = false;
     for (const { name, parse = Number, valid, clears = [] } of controls) {
       const text = given().get(prefix + name);
       if (text === null || text.trim() === "" || !valid(parse(text), state)) continue;
       for (const other of clears) put(other, null);
       put(name, parse(text));
+      found = true;
     }
+    return found;
+  };
+  const fill = (address) => {
+    for (const { name } of controls) {
+      if (state[name] === null) address.delete(prefix + name);
+      else address.set(prefix + name, state[name]);
+    }
+    return address;
   };
   // Other explorers' keys stay in the address; the name of a section, which has no value, does not.
   const write = () => {
     const address = given();
     for (const [key, value] of Array.from(address)) if (!value) address.delete(key);
-    for (const { name } of controls) {
-      if (state[name] === null) address.delete(prefix + name);
-      else address.set(prefix + name, state[name]);
-    }
-    history.replaceState(history.state, "", `#${address}`);
+    history.replaceState(history.state, "", `#${fill(address)}`);
   };
   let writing;
-  read();
-  addEventListener("hashchange", read);
+  // A page that is loaded again, or gone back to, stands where the reader left it.
+  if (read() && performance.getEntriesByType("navigation")[0]?.type === "navigate") sought();
+  addEventListener("hashchange", () => read() && sought());
   return {
     get: (name) => state[name],
     set: put,
+    link: () => `${location.href.split("#")[0]}#${fill(new URLSearchParams())}`,
     // Browsers limit how often an address may change: it is written when the slider rests.
     save_changes() {
       clearTimeout(writing);
@@ -195,12 +306,25 @@ export function explorer({ kind, prefix, controls, build }) {
       model.save_changes();
     };
     const { layout, draw, press } = build({ host, id, model, change });
+    let still = false; // while one thing after another is set
+    const put = (state) => {
+      still = true;
+      for (const [name, value] of Object.entries(state)) model.set(name, value);
+      still = false;
+      model.save_changes();
+      refresh();
+    };
+    const mark = tries(host, model.get("examples") ?? [], model, put);
+    if (model.link) linkButton(host, model.link);
     const dials = controls.filter(({ label, show }) => label || show).map((control) => ({ ...SLIDER, ...control }));
     const inputs = dials.map(({ name }) => host.querySelector(`[name=${name}]`));
     const refresh = () => {
+      if (still) return;
       dials.forEach((dial, i) => dial.show(inputs[i], model.get(dial.name), dial, model));
       draw();
+      mark();
     };
+    host.querySelectorAll("input[type=range]").forEach(steady);
     dials.forEach((dial, i) => {
       inputs[i].addEventListener("input", () => {
         const value = dial.take(inputs[i], dial, model);
@@ -234,7 +358,7 @@ export function explorer({ kind, prefix, controls, build }) {
   return {
     mount(host, state) {
       if (live.has(host.dataset.copy)) return host.remove();
-      const unmount = mount(host, pageModel(state, controls, prefix));
+      const unmount = mount(host, pageModel(state, controls, prefix, () => reveal(host)));
       host.addEventListener("kd-live", () => { unmount(); host.remove(); });
     },
     render({ model, el }) {

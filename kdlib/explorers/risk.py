@@ -36,6 +36,13 @@ class RiskExplorer(TaskExplorer):
 
     _kind = "risk"
     _esm = module("risk")
+    _examples = (
+        ("6 samples: the curve of features enters the wedge where student and oracle disagree", {"rho": 1, "n": 6}),
+        ("A teacher of 64 epochs, 50 samples: the strip is narrow, and Theorem 1 says something",
+         {"rho": 1, "n": 50, "epoch": 64}),
+        ("ρ = 0.9, all 200 samples: angle and bounds vanish, as the oracle is compared with itself",
+         {"rho": 0.9, "n": 200}),
+    )
 
     def picture(self):
         """Oracle, student and the band around it as a still SVG, for pages without scripts."""

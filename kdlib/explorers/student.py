@@ -37,6 +37,12 @@ class StudentExplorer(TaskExplorer):
     _kind = "student"
     _esm = module("student")
     _draws = DRAWS
+    _examples = (
+        ("3 samples: the student errs more often than its teacher", {"n": 3}),
+        ("20 samples: hard labels correct the teacher in places, and the student is ahead", {"n": 20}),
+        ("200 samples: it is far ahead, and the length of its weights still grows", {"n": 200}),
+        ("ρ = 1: that length settles under the teacher’s, and the teacher’s errors return", {"rho": 1, "n": 200}),
+    )
 
     draw = traitlets.Any(1).tag(sync=True, page=True)
 

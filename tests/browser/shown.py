@@ -27,8 +27,8 @@ class Shown:
         return self.page.locator(f"{self.selector} {inside}")
 
     def sliders(self):
-        names = self.find("input").evaluate_all("(inputs) => inputs.map((i) => i.name)")
-        return dict(zip(names, map(number, self.find("output").all_inner_texts()), strict=True))
+        names = self.find(".kd-controls input").evaluate_all("(inputs) => inputs.map((i) => i.name)")
+        return dict(zip(names, map(number, self.find(".kd-controls output").all_inner_texts()), strict=True))
 
     def reading(self, name):
         return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %").removesuffix("°"))
@@ -89,6 +89,16 @@ def drag(page, start, end):
     page.mouse.down()
     page.mouse.move(*end, steps=5)
     page.mouse.up()
+
+
+def swipe(page, touch, start, end):
+    """With one finger, by a session of the DevTools protocol; returns how far the page then is scrolled."""
+    (x, y), (right, down) = start, end
+    for step in range(9):
+        point = {"x": x + (right - x) * step / 8, "y": y + (down - y) * step / 8}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    return page.evaluate("new Promise((go) => setTimeout(() => go(scrollY), 300))")
 
 
 def drag_ratio(shown):

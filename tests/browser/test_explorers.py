@@ -22,6 +22,7 @@ from shown import (
     fragment,
     number,
     opened_at,
+    swipe,
     visit,
 )
 from tolerances import BROWSER
@@ -285,7 +286,7 @@ def test_classes_follow_the_keyboard(browser, site):
         for name in ("rho", "T", "y_g"):
             assert_key_moves(shown, name)
         for k in range(10):
-            shown.find("button").get_by_text("uniform").click()
+            shown.find(".kd-presets button").get_by_text("uniform").click()
             before, drawn = bars(shown), shown.curves()
             shown.find("[role=slider]").nth(k).focus()
             shown.page.keyboard.press("PageUp")
@@ -330,22 +331,17 @@ def test_a_finger_moves_a_bar_by_its_end_and_elsewhere_the_page(browser, served)
         shown = Shown(page, selector, prefix)
         touch = page.context.new_cdp_session(page)
 
-        def swipe(k, start, end):
-            (x, y), (_, goal) = place(shown, k, start), place(shown, k, end)
-            for step in range(9):
-                kind, point = "touchMove" if step else "touchStart", {"x": x, "y": y + (goal - y) * step / 8}
-                touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-            touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-            return page.evaluate("new Promise((go) => setTimeout(() => go(scrollY), 300))")
+        def along(k, start, end):
+            return swipe(page, touch, place(shown, k, start), place(shown, k, end))
 
         before = bars(shown)
         place(shown, 6, 0)
         scrolled = page.evaluate("scrollY")
-        assert swipe(6, before[6], 0.8) == scrolled
+        assert along(6, before[6], 0.8) == scrolled
         after = bars(shown)
         assert after[6] == pytest.approx(0.8, abs=0.01)
         assert_only_moved(6, before, after)
-        assert swipe(3, 0.6, 0.9) > scrolled
+        assert along(3, 0.6, 0.9) > scrolled
         assert (bars(shown) == after).all()
 
 
@@ -395,9 +391,9 @@ def test_classes_at_the_ends_of_the_soft_ratio(browser, served):
         shown.press("rho", "End")
         assert "which the student copies. Class 6 wins" in shown.find(".kd-note").inner_text()
         assert told(shown, 1, "Student") == told(shown, 1, "Teacher")
-        shown.find("button").get_by_text("uniform").click()
+        shown.find(".kd-presets button").get_by_text("uniform").click()
         assert "are level: none wins" in shown.find(".kd-note").inner_text()
-        shown.find("button").get_by_text("confident and right").click()
+        shown.find(".kd-presets button").get_by_text("confident and right").click()
         assert "It is right, so the label wins" in shown.find(".kd-note").inner_text()
         assert shown.reading("kappa") == 0
 
@@ -406,6 +402,6 @@ def test_classes_begin_with_a_teacher_that_has_a_button(browser, served):
     with opened_at(browser, served, CLASSES, {"z_t": ",".join(map(str, ClassesExplorer().z_t))}) as shown:
         before = shown.curves()
         for name, lead in (("torn between two", 0.05), ("confident and right", -0.33), ("confident and wrong", 0.33)):
-            shown.find("button").get_by_text(name).click()
+            shown.find(".kd-presets button").get_by_text(name).click()
             assert shown.reading("lead") == lead
         assert shown.curves() == before
