@@ -91,14 +91,23 @@ def drag(page, start, end):
     page.mouse.up()
 
 
+AT_REST = """async () => {
+    for (let last, rest = 0; rest < 12; rest = scrollY === last ? rest + 1 : 0) {
+        last = scrollY;
+        await new Promise(requestAnimationFrame);
+    }
+    return scrollY;
+}"""
+
+
 def swipe(page, touch, start, end):
-    """With one finger, by a session of the DevTools protocol; returns how far the page then is scrolled."""
+    """With one finger, by a session of the DevTools protocol; returns where the page comes to rest."""
     (x, y), (right, down) = start, end
     for step in range(9):
         point = {"x": x + (right - x) * step / 8, "y": y + (down - y) * step / 8}
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [point]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    return page.evaluate("new Promise((go) => setTimeout(() => go(scrollY), 300))")
+    return page.evaluate(AT_REST)
 
 
 def drag_ratio(shown):
