@@ -5,17 +5,25 @@ SHA-256 checksums below, and kept in a folder; a file that does not pass is not 
 dataset-fashion-mnist saves the download. Both Python packages belong to the extra ``data`` and are imported only when
 needed. The archives hold pixels and labels: nothing in them is executed, and nothing is unpacked to disk.
 
+For CIFAR-10 a smaller file serves as well, ``cifar10.npz`` in the same folder, in which each image is a JPEG file of
+about 0.9 KB: ``train_jpeg`` holds their bytes in a row, ``train_ends`` where each of them ends, ``train_y`` the labels;
+``test_jpeg``, ``test_ends`` and ``test_y`` are those of the test images. Its pixels differ a little from the original.
+
 Sources: E. Alpaydin and C. Kaynak, *Optical recognition of handwritten digits*, UCI, 1998; H. Xiao, K. Rasul and
 R. Vollgraf, *Fashion-MNIST*, arXiv:1708.07747, 2017; A. Krizhevsky, *Learning multiple layers of features from tiny
 images*, 2009 (the binary version of CIFAR-10). The checksums are those published with TensorFlow Datasets.
 """
 
 import gzip
+import os
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -68,20 +76,22 @@ def load(
     ============== =========== ============ =========== =====================================================
     digits         8 x 8 x 1   1297         500         scikit-learn; test samples are the last (our choice)
     fashion_mnist  28 x 28 x 1 60000        10000       Debian's package, else a download of 31 MB
-    cifar10        32 x 32 x 3 50000        10000       a download of 170 MB; 1.5 GB of memory for all classes
+    cifar10        32 x 32 x 3 50000        10000       a download of 170 MB, or JPEG files in ``cifar10.npz``;
+                                                        1.5 GB of memory for all classes
     ============== =========== ============ =========== =====================================================
 
     Args:
         name: as in the table.
         binary: two classes, or two groups of classes, by number: the first is labelled 0, the second 1, and other
             samples are left out. By default all ten classes keep their labels.
-        folder: where downloads are kept and looked for; by default a cache folder of the user.
+        folder: where downloads are kept and looked for; by default the one that the environment variable
+            ``KDLIB_DATA`` names, else a cache folder of the user.
 
     Raises:
         ValueError: an unknown name, classes that are not two separate groups of 0 to 9, a file that is damaged, or
             one with a wrong checksum.
         ConnectionError: a download that cannot be made or breaks off.
-        ImportError: scikit-learn or pooch is needed and not installed.
+        ImportError: scikit-learn, pooch or Pillow is needed and not installed.
 
     >>> data = load("digits", binary=(3, 8))
     >>> print(data.x_train.shape, data.classes, np.bincount(data.y_test))
@@ -148,6 +158,10 @@ def _fashion_mnist(folder):
 
 
 def _cifar10(folder):
+    small = _folder("cifar10", folder) / "cifar10.npz"
+    if small.exists():
+        yield from _jpeg(small)
+        return
     file = _download("cifar10", "cifar-10-binary.tar.gz", folder)
     training = [f"data_batch_{i}.bin" for i in range(1, 6)]
     with _reading(file):
@@ -164,6 +178,23 @@ def _cifar10(folder):
             _check_labels(part[:, 0])
     for part in parts:
         yield part[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), part[:, 0], 255
+
+
+def _jpeg(file):
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError(f"{file} holds JPEG images, which Pillow reads, and it is not installed: pip install pillow "
+                          "or delete the file, for the original download") from None
+    with _reading(file), np.load(file) as arrays:
+        for part in ("train", "test"):
+            labels, ends, content = (arrays[f"{part}_{name}"] for name in ("y", "ends", "jpeg"))
+            _check_labels(labels)
+            files = (BytesIO(content[start:end]) for start, end in pairwise([0, *ends.tolist()]))
+            images = np.stack([np.asarray(Image.open(each).convert("RGB")) for each in files])
+            if images.shape != (len(labels), 32, 32, 3):
+                raise ValueError(f"images of shape {images.shape} for {len(labels)} labels")
+            yield images, labels.astype(int), 255
 
 
 def _read_idx(file):
@@ -187,19 +218,27 @@ def _reading(file):
     """Turns whatever a damaged file leads to into one error."""
     try:
         yield
-    except (EOFError, OverflowError, ValueError, gzip.BadGzipFile, tarfile.TarError, zlib.error) as error:
+    except (EOFError, KeyError, OSError, OverflowError, ValueError, tarfile.TarError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
         raise ValueError(f"{file} must be sound, but it is damaged ({error}): delete it and load again, or install "
                          "again the package that it belongs to") from error
 
 
-def _download(dataset, name, folder):
-    """The file's path, after a download if it is not there or not as it should be."""
+def _folder(dataset, folder):
+    """Where downloads are kept."""
     try:
         import pooch
-        from requests import RequestException
     except ImportError:
         raise ImportError(f"{dataset} is downloaded by pooch, which is not installed: pip install pooch") from None
-    folder = Path(folder or pooch.os_cache("kdlib")).expanduser()
+    return Path(folder or os.environ.get("KDLIB_DATA") or pooch.os_cache("kdlib")).expanduser()
+
+
+def _download(dataset, name, folder):
+    """The file's path, after a download if it is not there or not as it should be."""
+    folder = _folder(dataset, folder)
+    import pooch
+    from requests import RequestException
+
     address = _ADDRESSES[dataset] + name
     package = "install Debian's dataset-fashion-mnist, " if dataset == "fashion_mnist" else ""
     try:

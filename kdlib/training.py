@@ -134,6 +134,7 @@ def train(
     loss: Loss = distillation_loss,
     record: Callable[[PyTree], PyTree] = lambda params: params,
     progress: bool | None = None,
+    in_turn: bool = False,
 ) -> Trained:
     """Minimise the distillation loss (Eq. 2) by gradient steps.
 
@@ -154,6 +155,8 @@ def train(
             classes. For K logits: :func:`~kdlib.classes.class_distillation_loss`.
         record: what to keep of the weights, such as ``lambda params: f(params, x_test)``.
         progress: whether to show a bar; by default in a terminal, after two seconds.
+        in_turn: train cells and seeds one behind the other, and not side by side as one program of wide products. On a
+            CPU that is the faster way for networks of images: what one layer hands to the next stays in the cache.
 
     Returns:
         The final weights, the steps and the records, with axes ``(cells, seeds, ...)`` as far as they
@@ -212,6 +215,8 @@ def train(
 
         return jax.lax.fori_loop(start, stop, step, (weights, state))
 
+    if in_turn:
+        one = jax.custom_batching.sequential_vmap(one)
     begin, recorder = optimizer.init, record
     if key.ndim:
         one = jax.vmap(one, (0, 0, 0, 0, None, None, None, None))

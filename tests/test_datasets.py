@@ -10,6 +10,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from kdlib import datasets
@@ -118,6 +119,40 @@ def test_cifar10(site, tmp_path):
         assert image[row_, column, color] == row[1 + 1024 * color + 32 * row_ + column] / 255
     np.testing.assert_array_equal(data.y_test, np.arange(10))
     assert [p.name for p in (tmp_path / "new").iterdir()] == [CIFAR]  # nothing is unpacked
+
+
+def jpeg_file(folder, **changes):
+    """CIFAR-10 as JPEG files: thirty training images and ten test images, each of one colour."""
+    arrays = {}
+    for part, count in (("train", 30), ("test", 10)):
+        files = []
+        for i in range(count):
+            Image.new("RGB", (32, 32), (8 * i, 100, 200)).save(file := io.BytesIO(), "JPEG")
+            files.append(file.getvalue())
+        arrays |= {f"{part}_jpeg": np.frombuffer(b"".join(files), np.uint8), f"{part}_y": np.arange(count) % 10,
+                   f"{part}_ends": np.cumsum([len(file) for file in files])}
+    np.savez(folder / "cifar10.npz", **arrays | changes)
+
+
+def test_cifar10_is_read_from_jpeg_files_too(site, tmp_path, monkeypatch):
+    jpeg_file(tmp_path)
+    monkeypatch.setenv("KDLIB_DATA", str(tmp_path))
+    data = load("cifar10")
+    assert data.x_train.shape == (30, 32, 32, 3) and data.x_test.shape == (10, 32, 32, 3) and not site.requests
+    expected = np.stack([8 * np.arange(30), np.full(30, 100), np.full(30, 200)], axis=-1)[:, None, None]
+    assert abs(255 * data.x_train - expected).max() < 4  # JPEG rounds colours
+    np.testing.assert_array_equal(data.y_train, np.arange(30) % 10)
+
+
+@pytest.mark.parametrize("changes, message", [
+    (dict(test_y=np.arange(9)), "for 9 labels"),
+    (dict(train_y=np.full(30, 10)), "not a list of numbers from 0 to 9"),
+    (dict(train_ends=np.arange(30)), "cannot identify image file"),
+])
+def test_damaged_jpeg_files_are_named(tmp_path, changes, message):
+    jpeg_file(tmp_path, **changes)
+    with pytest.raises(ValueError, match=rf"cifar10\.npz must be sound, but it is damaged .*{message}"):
+        load("cifar10", folder=tmp_path)
 
 
 def test_a_second_call_makes_no_request(site, tmp_path):
@@ -249,6 +284,13 @@ def test_a_missing_package_is_named(site, monkeypatch, module, name, message):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=message):
         load(name)
+
+
+def test_missing_pillow_is_named(tmp_path, monkeypatch):
+    jpeg_file(tmp_path)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"cifar10\.npz holds JPEG images.*pip install pillow"):
+        load("cifar10", folder=tmp_path)
 
 
 @pytest.mark.parametrize("binary", [3, (3,), (3, 3), (3, 10), (3, -1), ([1, 2], [2, 3]), ([], [1]), (1, 2, 3), "38",

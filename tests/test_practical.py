@@ -11,8 +11,8 @@ from kdlib.experiments.practical import (
     _cells,
     _fit,
     _logits,
-    _samples,
     closed_form,
+    disjoint_samples,
     grid,
     images,
     setting,
@@ -27,9 +27,9 @@ TINY = setting("digits", n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), 
 
 def test_samples_of_student_and_teacher_are_disjoint():
     data = images(TINY)
-    own, other = _samples(KEY, TINY, data, 20, 30)
+    own, other = disjoint_samples(KEY, TINY, data, 20, 30)
     assert len({*own, *other}) == 50
-    assert not np.array_equal(own, _samples(jax.random.key(1), TINY, data, 20)[0])
+    assert not np.array_equal(own, disjoint_samples(jax.random.key(1), TINY, data, 20)[0])
     assert abs(float(data.x.mean())) < 1e-5 and abs(float(data.x.std()) - 1) < 1e-5
 
 

@@ -9,9 +9,8 @@ from kdlib.experiments.__main__ import all_experiments, out_of_date
 EXPERIMENTS = all_experiments()
 
 
-# Computed by an earlier version: the small residual network's first repetition now comes out with errors up to 0.034
-# away, more than what is allowed. The page says that its source has changed. `make results` takes ten minutes for it.
-OWED = {"practical.grid": ["digits_resnet"]}
+# Not computed yet: they need the images of CIFAR-10 and some hours of two cores.
+OWED = {"photographs.forecasts": ["plain", "augmented"], "photographs.grid": ["plain", "augmented"]}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -22,14 +21,16 @@ def test_stored_results_are_up_to_date(name):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_stored_repetition_comes_out_again(name):
     experiment = EXPERIMENTS[name]
-    cases = {case: experiment.stored(setting) for case, setting in experiment.cases.items()}
+    cases = {case: experiment.stored(setting) for case, setting in experiment.cases.items()
+             if case not in OWED.get(name, [])}
     quickest = min(cases.values(), key=lambda stored: stored.provenance["seconds"] / stored.provenance["repetitions"])
     last = quickest.provenance["repetitions"] - 1
     assert not experiment.differences(quickest, [last])
 
 
 def test_stored_files_are_those_of_the_experiments_and_small():
-    paths = {experiment.path(case) for experiment in EXPERIMENTS.values() for case in experiment.cases}
+    paths = {experiment.path(case) for name, experiment in EXPERIMENTS.items() for case in experiment.cases
+             if case not in OWED.get(name, [])}
     folder = next(iter(paths)).parent
     assert {path for path in folder.iterdir() if path.suffix == ".npz"} == paths
     assert max(map(os.path.getsize, paths)) < 1_000_000

@@ -64,6 +64,8 @@ def test_cells_and_seeds_are_trained_as_if_alone():
         for seed, key in enumerate(keys):
             alone = students(rho=rho, key=key, params=network.init(key, 2))
             assert np.allclose(together.records[:, cell, seed], alone.records, rtol=1e-10, atol=1e-10)
+    in_turn = students(in_turn=True)
+    assert np.allclose(in_turn.records, together.records, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("batch", [full_batch(X, Z_T, Y_G), mini_batches(X, Z_T, Y_G, size=2),

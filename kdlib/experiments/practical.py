@@ -178,7 +178,7 @@ def _fit(
     schedule = optax.cosine_decay_schedule(setting.learning_rate, int(steps[-1]))
     return train(
         network.apply, params, batches_by_seed(x, z_t, y_g, size=setting.size), rho=rho, T=T, steps=steps, key=keys,
-        optimizer=optax.adam(schedule), loss=class_distillation_loss,
+        optimizer=optax.adam(schedule), loss=class_distillation_loss, in_turn=isinstance(network, ResNet),
     )
 
 
@@ -221,7 +221,7 @@ def _cells(rho: Sequence[float], T: Sequence[float]) -> tuple[np.ndarray, np.nda
     return students.T, place.reshape(len(rho), len(T))
 
 
-def _samples(key: Array, setting: PracticalSetting, data: Images, *counts: int) -> list[np.ndarray]:
+def disjoint_samples(key: Array, setting: PracticalSetting, data: Images, *counts: int) -> list[np.ndarray]:
     """Disjoint training samples: for each count an array of indices."""
     if sum(counts) > len(data.x):
         raise ValueError(f"{setting.dataset} must have {sum(counts)} training samples for student and teacher, got "
@@ -246,7 +246,7 @@ def grid(keys: Array, setting: PracticalSetting, *, which: Sequence[str] = TEACH
     """
     data = images(setting)
     of_samples, of_teachers, of_students = keys
-    own, other = _samples(of_samples, setting, data, setting.n, setting.n_teacher)
+    own, other = disjoint_samples(of_samples, setting, data, setting.n, setting.n_teacher)
     z_t, errors = map(np.array, zip(*_teachers(of_teachers, setting, data, own, other, which), strict=True))
     (rho, T), place = _cells(setting.rho, setting.T)
     # The students of all teachers in one program, as seeds that share all but the teacher.
@@ -310,7 +310,7 @@ def transfer(keys: Array, setting: PracticalSetting) -> TransferRun:
     """
     data = images(setting)
     of_samples, of_teacher, of_students = keys
-    own, other = _samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
+    own, other = disjoint_samples(of_samples, setting, data, setting.sizes[-1], 2 * setting.n)
     teacher = _fit(of_teacher[None], setting, data.x[other][None], None, data.y[other][None],
                    steps=2 * setting.steps).params
     z_t = _logits(setting, teacher, data.x[own])
@@ -351,7 +351,7 @@ def closed_form(key: Array, setting: PracticalSetting) -> ClosedFormRun:
     """
     data = images(setting, binary=True)
     of_samples, of_students = jax.random.split(key)
-    own, other = _samples(of_samples, setting, data, setting.n, setting.n_teacher)
+    own, other = disjoint_samples(of_samples, setting, data, setting.n, setting.n_teacher)
     # Pixels have mean square 1, as the paper's inputs from N(0, I) have.
     x, x_test, y = (np.asarray(data.x.reshape(len(data.x), -1)), np.asarray(data.x_test.reshape(len(data.x_test), -1)),
                     data.y)  # fmt: skip
