@@ -71,8 +71,8 @@ def read(
     """Inputs, teacher's answers and labels of a file.
 
     Args:
-        data: an ``.npz`` file of arrays, or a ``.csv`` file with names in its first row, separated by commas,
-            semicolons or tabs.
+        data: an ``.npz`` file of arrays, a ``.csv`` file with names in its first row, separated by commas, semicolons
+            or tabs, or a ``.parquet`` file, for which pyarrow is needed: ``pip install 'kdlib[parquet]'``.
         inputs: the key of the inputs, "x" by default, whose further axes are made one; or columns: the names, or what
             they begin with. By default all columns that are neither of the teacher nor the labels, but for those of
             words alone, and those without a name, such as the index of a pandas table.
@@ -95,10 +95,10 @@ def read(
     ((3, 2), [-1.39, -1.39, -2.2], [1, 1, 0], ('cat', 'dog'))
     """
     path = Path(str(data)).expanduser()
-    kinds = {".npz": _arrays, ".csv": _columns}
+    kinds = {".npz": _arrays, ".csv": _columns, ".parquet": _columns}
     if path.suffix.lower() not in kinds:
-        raise ValueError(f"data must be an .npz or .csv file, got {shown(str(data))}: save it as one of these, as by "
-                         "numpy.savez(file, x=x, z_t=z_t, y_g=y_g) or a table's to_csv(file, index=False)")
+        raise ValueError(f"data must be an .npz, .csv or .parquet file, got {shown(str(data))}: save it as one of "
+                         "these, as by numpy.savez(file, x=x, z_t=z_t, y_g=y_g) or a table's to_csv(file, index=False)")
     if not path.is_file():
         raise ValueError(f"data must be a file that is there, got {shown(str(data))}: check its name and folder")
     notes = []
@@ -156,7 +156,8 @@ def _arrays(path, inputs, teacher, labels, like, notes):
     return x.reshape(len(x), np.prod(x.shape[1:], dtype=int)).astype(float), z.astype(float), y, (), ()
 
 
-def _columns(path, inputs, teacher, labels, like, notes):
+def _text(path):
+    """The names and the rows of a table of text."""
     try:
         text = path.read_text("utf-8-sig")
         separator = max(",;\t", key=text.split("\n", 1)[0].count)
@@ -164,6 +165,26 @@ def _columns(path, inputs, teacher, labels, like, notes):
     except (UnicodeDecodeError, csv.Error, ValueError):
         raise ValueError(f"{path.name} must be a table of text in UTF-8, with names in its first row: "
                          "save it again as CSV") from None
+    return head, rows
+
+
+def _parquet(path):
+    """The names and the rows of a Parquet file, as text, in which floating-point numbers keep all digits."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ModuleNotFoundError:
+        raise ValueError(f"{path.name} must be read by pyarrow, which is not installed: pip install pyarrow, or save "
+                         "it as CSV, as by a table's to_csv(file, index=False)") from None
+    try:
+        columns = parquet.read_table(path).to_pydict()
+    except (ArrowException, OSError):
+        raise ValueError(f"{path.name} must be a sound Parquet file: write it again, or save it as CSV") from None
+    plain = lambda value: "" if value is None else str(int(value) if isinstance(value, bool) else value)
+    return list(columns), [list(map(plain, row)) for row in zip(*columns.values(), strict=True)]
+
+
+def _columns(path, inputs, teacher, labels, like, notes):
+    head, rows = (_parquet if path.suffix.lower() == ".parquet" else _text)(path)
     head = [name.strip() for name in head]
     if len(head) < 2:
         raise ValueError(f"{path.name} must have several columns, got one, {shown(head[0])}: separate by commas")
@@ -196,8 +217,8 @@ def _columns(path, inputs, teacher, labels, like, notes):
             bad = next((i for i, value in enumerate(table[name]) if not _is_number(value)), None)
             if bad is not None:
                 raise ValueError(f"column {name} of {path.name} must hold finite numbers, got "
-                                 f"{shown(table[name][bad])} in row {bad + 2}: repair it, or name the inputs that you "
-                                 "mean")
+                                 f"{shown(table[name][bad])} in {_place(path, bad)}: repair it, or name the inputs "
+                                 "that you mean")
         return np.array([table[name] for name in names], float).T.reshape(len(rows), len(names))
 
     [label, *more] = chosen("labels", labels, head)
@@ -229,6 +250,11 @@ def _is_number(text):
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
+
+
+def _place(path, i):
+    """Where sample i stands: CSV files are looked at in editors, which count lines."""
+    return f"row {i + 2}" if path.suffix.lower() == ".csv" else f"sample {i} (counted from 0)"
 
 
 def _listed(names):
@@ -275,9 +301,8 @@ def _labels(path, y, K, endings, like, notes):
                          "numpy.char.decode(y_g, 'latin-1')") from None
     for i, name in enumerate(map(str, names)):
         if _MISSING.fullmatch(name.strip()):
-            place = f"row {i + 2}" if path.suffix.lower() == ".csv" else f"sample {i} (counted from 0)"
-            raise ValueError(f"labels in {path.name} must be there for each sample, got {name!r} in {place}: remove or "
-                             "repair such samples first, or give such a class another name")
+            raise ValueError(f"labels in {path.name} must be there for each sample, got {name!r} in {_place(path, i)}: "
+                             "remove or repair such samples first, or give such a class another name")
     if all(map(_is_number, names)):
         numbers = names.astype(float)
         names = numbers.astype(int) if (numbers == np.rint(numbers)).all() else numbers

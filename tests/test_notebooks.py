@@ -90,7 +90,7 @@ REFUSED = {
         "seed must be a whole number from 0 up, got 1.5": {"seed": 1.5},
     },
     "advise": {
-        "data must be an .npz or .csv file, got 'mine.xlsx'": {"data": "mine.xlsx"},
+        "data must be an .npz, .csv or .parquet file, got 'mine.xlsx'": {"data": "mine.xlsx"},
         "data must be a file that is there, got 'mine.npz'": {"data": "mine.npz"},
         "data must be a file that is there, got 'more.csv'": {"held_out": "more.csv"},
         "rho must lie in [0, 1], got 1.5": {"rho": 1.5},

@@ -54,6 +54,32 @@ def test_a_table_tells_the_same_as_arrays(tmp_path):
     assert of_table.classes == of_arrays.classes == names and "sorted" in of_arrays.notes[0] and not of_table.notes
 
 
+def test_a_parquet_file_tells_the_same_as_a_table(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    x, z, y = example()
+    names = np.array(["ape", "bee", "cat"])[y]
+    columns = dict(zip(["a", "b", "c", "z_t_ape", "z_t_bee", "z_t_cat"], [*x.T, *z.T], strict=True))
+    write = lambda name, **more: parquet.write_table(pyarrow.table(columns | more), tmp_path / name)
+    write("mine.parquet", y_g=names)
+    own, of_arrays = read(tmp_path / "mine.parquet"), read(arrays(tmp_path, x=x, z_t=z, y_g=names))
+    for name in ("x", "z_t", "y_g"):
+        assert (getattr(own, name) == getattr(of_arrays, name)).all()
+    write("two.parquet", z_t=z[:, 0], z_t_ape=z[:, 1], y_g=y == 1)
+    assert (read(tmp_path / "two.parquet", teacher=["z_t"], inputs=["a", "b"]).y_g == (y == 1)).all()
+    write("gap.parquet", y_g=[None, *names[1:]])
+    refuses("labels in gap.parquet must be there for each sample, got '' in sample 0", tmp_path / "gap.parquet")
+    write("hole.parquet", y_g=names, c=pyarrow.array([*x[:-1, 2], None]))
+    refuses("column c of hole.parquet must hold finite numbers, got '' in sample 59", tmp_path / "hole.parquet")
+    refuses("bad.parquet must be a sound Parquet file", table(tmp_path, "a,z_t,y_g\n1,2,0", "bad.parquet"))
+
+
+def test_without_pyarrow_a_parquet_file_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    refuses("mine.parquet must be read by pyarrow, which is not installed: pip install pyarrow, or save it as CSV",
+            table(tmp_path, "", "mine.parquet"))
+
+
 def test_columns_that_end_in_labels_say_which_class_they_are_of(tmp_path):
     x, z, y = example()
     own = read(table(tmp_path, as_table(x, z, y, ("cat", "ape", "bee"), "a,b,c,p-cat,p-ape,p-bee,kind")), teacher="p-",
@@ -208,8 +234,8 @@ def refuses(message, path, **options):
 
 def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path):
     x, z, y = example()
-    for name in ("mine.parquet", "mine", "mine.xlsx"):
-        refuses("data must be an .npz or .csv file, got ", tmp_path / name)
+    for name in ("mine", "mine.xlsx"):
+        refuses("data must be an .npz, .csv or .parquet file, got ", tmp_path / name)
     refuses("data must be a file that is there", tmp_path / "none.csv")
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
     refuses("broken.npz must be a sound .npz file", tmp_path / "broken.npz")

@@ -24,7 +24,7 @@ def _arguments(arguments):
     parser = ArgumentParser("python -m kdlib.advise", description="Which soft ratio and temperature, and whether more "
                             "samples would help, from inputs, a teacher's answers and labels.")
     add = parser.add_argument
-    add("data", help="an .npz file with arrays x, z_t and y_g, or a .csv file with names in its first row")
+    add("data", help="an .npz file with arrays x, z_t and y_g, or a table, .csv or .parquet, with names of its columns")
     add("--held-out", metavar="FILE", default="", help="samples that the teacher has not seen, to judge students on")
     add("--html", metavar="FILE", help="where to write the report with its figure")
     add("--inputs", default="", help="key of the inputs, or what their columns begin with; by default all others")
