@@ -33,8 +33,11 @@ test: book ## build the book, then test everything: library, notebooks, pages in
 matrix: $(BIN)/uv ## test the library on every Python from 3.11 to 3.14 that is found, with the newest and the oldest JAX
 	$(BIN)/python tests/matrix.py $(PYTHONS)
 
-lab: $(INSTALLED) ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) book
+# Not the sources in book/, which are full of what JupyterLab does not know, but what was drawn from them with the pages.
+lab: pages ## build the pages, and open the notebooks in JupyterLab
+	@$(BIN)/python book/lab.py
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+		--ServerApp.root_dir=_build --ServerApp.preferred_dir=_build/lab
 
 serve: book ## build the pages and serve them
 	@echo "The book is at http://localhost:$(PORT)/ (Ctrl-C stops)"
