@@ -1,8 +1,8 @@
 // The correction explorer: a teacher that errs in the plane, its student, and what hard labels do about it.
 
-import { effectiveLogit, sigma } from "./distillation.js";
+import { HARD_LABELS_ALONE, sigma, target } from "./distillation.js";
 import {
-  among, attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, svgNode,
+  among, attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, svgNode,
   TEMPERATURE,
 } from "./page.js";
 import { apart, nestedStudents } from "./students.js";
@@ -66,7 +66,7 @@ export function experiment({ network, x, z_g, z_t, truth, teachers }) {
   let projected = {};
   return ({ T, n, epoch }) => {
     const e = EPOCHS.indexOf(epoch);
-    const targets = (rho) => z_t[e].slice(0, n).map((z, i) => (rho ? effectiveLogit(z, y[i], rho, T) : 2 * y[i] - 1));
+    const targets = (rho) => z_t[e].slice(0, n).map((z, i) => target(z, y[i], rho, T));
     const student = (rho) => students.predict(students.coordinates(targets(rho)), n);
     if (projected.T !== T) projected = { T, all: EPOCHS.map((_, e) => project(e, T)) };
     return {
@@ -128,9 +128,10 @@ export function outlines(z) {
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function inWords(rho, { error, errors }, cosine) {
+  const [from, to] = [errors.at(-1), error].map(percent);
   if (rho === 0)
-    return "ρ = 0: hard labels alone. Their targets lie at ±∞; drawn is the limit, the student of the labels’ signs. "
-      + (error < errors.at(-1) ? "It errs less than the teacher’s copy." : "It errs more than the teacher’s copy.");
+    return `${HARD_LABELS_ALONE} It errs ${from === to ? "as often as" : error < errors.at(-1) ? "less than" : "more than"} `
+      + "the teacher’s copy.";
   const turn = !Number.isFinite(cosine) ? "The first hard labels pull beyond all measure."
     : Math.abs(cosine) < 0.01 ? "The projection is nearly zero: a little hard label hardly turns the student."
       : cosine > 0 ? "The projection is positive: a little hard label turns the student towards the truth."
@@ -140,7 +141,6 @@ function inWords(rho, { error, errors }, cosine) {
     const where = best === 1 ? "No other soft ratio does better." : `The error is least near ρ = ${best}.`;
     return `${turn} ρ = 1: the teacher alone, mistakes included. ${where}`;
   }
-  const [from, to] = [errors.at(-1), error].map(percent);
   if (from === to) return `${turn} The error at this ρ is still that of soft labels alone, ${to}.`;
   const falls = error < errors.at(-1);
   const start = !(Math.abs(cosine) >= 0.01) ? "The error" : falls === cosine > 0 ? "And the error" : "Yet the error";
@@ -188,7 +188,7 @@ function build({ host, id, model, change }) {
   const beside = BESIDE.map(() => below.layer("path", "kd-beside"));
   const projection = below.layer("path", "kd-right");
   const guides = [side, below].map(({ layer }) => layer("line", "kd-guide"));
-  const here = [side.layer("circle", "kd-fit"), below.layer("circle", "kd-right")];
+  const here = [side.layer("path", "kd-point kd-fit"), below.layer("path", "kd-point kd-right")];
   const names = below.layer("g", "kd-names");
   let frame, sideFrame, belowFrame, reach, lowest, known, truth;
 
@@ -266,19 +266,22 @@ function build({ host, id, model, change }) {
       const label = svgNode("text", { x: belowFrame.x(16) - 4, y: belowFrame.y(first) + 4, "text-anchor": "end" });
       names.appendChild(label).textContent = n;
     });
-    // Epochs from which on the teacher errs less than the student of hard labels; halfway between those that are drawn.
+    // Epochs at which the teacher errs less than the student of hard labels, each halfway to its neighbours.
     const { left, right, top, bottom, x } = belowFrame;
-    const first = now.wrong.findIndex((error) => error < now.errors[0]);
-    const from = first < 0 ? right : first ? x(EPOCHS[first] / Math.SQRT2) : left;
-    over.setAttribute("d", `M${from} ${top}H${right}V${bottom}H${from}Z`);
+    const less = EPOCHS.filter((_, e) => now.wrong[e] < now.errors[0]);
+    const [first, last] = [EPOCHS[0], EPOCHS.at(-1)];
+    over.setAttribute("d", less.map((epoch) => {
+      const from = epoch === first ? left : x(epoch / Math.SQRT2);
+      return `M${from} ${top}H${epoch === last ? right : x(epoch * Math.SQRT2)}V${bottom}H${from}Z`;
+    }).join(""));
 
     const cosine = cosines(n)[EPOCHS.indexOf(epoch)];
     const marker = [[sideFrame, rho, 100 * error], [belowFrame, epoch, cosine]];
     marker.forEach(([frame, a, b], i) => {
       attributes(guides[i], { x1: frame.x(a), x2: frame.x(a), y1: frame.top, y2: frame.bottom });
-      attributes(here[i], Number.isFinite(b) ? { r: 4.5, cx: frame.x(a), cy: frame.y(b) } : { r: 0 });
+      here[i].setAttribute("d", dot(frame, a, b));
     });
-    return { cosine, first };
+    return { cosine, less };
   }
 
   function draw() {
@@ -289,7 +292,7 @@ function build({ host, id, model, change }) {
     const error = known.error(student);
     const e = EPOCHS.indexOf(epoch);
     const { wrong, corrected } = drawMap(known, student, n, known.targets(rho));
-    const { cosine, first } = drawCharts(known, rho, n, epoch, error);
+    const { cosine, less } = drawCharts(known, rho, n, epoch, error);
     const { derivative } = known.projections[e][n - 1];
     const shown = {
       student: percent(error), soft: percent(known.errors.at(-1)), hard: percent(known.errors[0]),
@@ -305,9 +308,8 @@ function build({ host, id, model, change }) {
     describe(charts[0], `The student’s error against rho: ${shown.hard} at 0, ${shown.student} at ${rho}, ${shown.soft} `
       + `at 1; least, ${percent(least)}, near ${RATIOS[known.errors.indexOf(least)]}. The teacher’s is ${shown.teacher}.`);
     describe(charts[1], `Theorem 2’s projection, as a cosine, against the teacher’s epochs, for ${n} samples: `
-      + `${known.projections.map((all) => show(all[n - 1].cosine)).join(", ")}. ${first < 0
-        ? "The teacher never errs less than the student of hard labels."
-        : `From ${EPOCHS[first]} epochs on the teacher errs less than the student of hard labels.`}`);
+      + `${known.projections.map((all) => show(all[n - 1].cosine)).join(", ")}. The teacher errs less than the `
+      + `student of hard labels ${less.length ? `after ${less.join(", ")} epochs` : "never"}.`);
   }
 
   follow(charts[0], (x) => change("rho", Math.round(100 * Math.min(1, Math.max(0, sideFrame.at(x)))) / 100));

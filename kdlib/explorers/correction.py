@@ -7,7 +7,7 @@ import numpy as np
 import traitlets
 
 from kdlib._checks import choice
-from kdlib.distillation import effective_logit
+from kdlib.distillation import targets
 from kdlib.explorers._base import Explorer, module
 from kdlib.explorers._marks import GREEN, axes, dot, dotted, followed, still, words
 from kdlib.explorers._task import EPOCHS, NETWORK
@@ -102,9 +102,8 @@ class CorrectionExplorer(Explorer):
     def solve(self, ratios):
         """Students' logits on the map at some soft ratios, and their errors."""
         students, y_g, z_t = self._samples()
-        targets = lambda rho: 2 * y_g - 1 if rho == 0 else effective_logit(
-            z_t[EPOCHS.index(self.epoch)], y_g, rho=rho, T=self.T)
-        z = students.predict(GRID, np.stack([targets(rho) for rho in ratios], axis=1), [self.n])[0].T
+        z = [targets(z_t[EPOCHS.index(self.epoch)], y_g, rho=rho, T=self.T) for rho in ratios]
+        z = students.predict(GRID, np.stack(z, axis=1), [self.n])[0].T
         return z, wrong_share(z, np.array(self.task["truth"]))
 
     def project(self):

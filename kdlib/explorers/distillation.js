@@ -1,4 +1,4 @@
-// Eq. 3, solved in the browser.
+// Eq. 3, solved in the browser; and what a student has to learn.
 
 export const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
 export const sigma = (v) => (v > 0 ? 1 / (1 + Math.exp(-v)) : Math.exp(v) / (1 + Math.exp(v)));
@@ -26,10 +26,13 @@ export function effectiveLogit(zt, y, rho, T) {
   for (let step = 0; step < 200; step++) {
     const z = start + T * x;
     const rise = -Math.expm1(-x);
-    const F = Math.log(rise) + softplus(z) - softplus(-z / T) - c;
+    // Softplus and sigma of z, and of -z/T, from one exponential each.
+    const e = Math.exp(-Math.abs(z));
+    const f = Math.exp(-Math.abs(z / T));
+    const F = Math.log(rise) + (Math.max(z, 0) + Math.log1p(e)) - (Math.max(-z / T, 0) + Math.log1p(f)) - c;
     if (F < 0) low = x;
     else high = x;
-    const slope = Math.exp(-x) / rise + T * sigma(z) + sigma(-z / T);
+    const slope = Math.exp(-x) / rise + (T * (z > 0 ? 1 : e)) / (1 + e) + (z < 0 ? 1 : f) / (1 + f);
     let next = x * Math.exp(-F / (slope * x));
     if (!(next >= low && next <= high)) next = (low + high) / 2;
     const change = Math.abs(next - x);
@@ -39,3 +42,9 @@ export function effectiveLogit(zt, y, rho, T) {
   }
   return start + T * x;
 }
+
+/** What a student has to learn; at rho = 0, where that is infinite, its direction. See kdlib.distillation.targets. */
+export const target = (zt, y, rho, T) => (rho ? effectiveLogit(zt, y, rho, T) : 2 * y - 1);
+
+export const HARD_LABELS_ALONE = "ρ = 0: hard labels alone. Their targets lie at ±∞; drawn is the limit, the student of the "
+  + "labels’ signs, in units of the threshold t.";

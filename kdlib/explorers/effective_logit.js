@@ -2,7 +2,7 @@
 
 import { effectiveLogit } from "./distillation.js";
 import {
-  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, TEMPERATURE,
+  attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, signed, sliders, TEMPERATURE,
 } from "./page.js";
 
 const Z_MAX = 10; // teacher logits shown
@@ -37,7 +37,7 @@ function build({ host, id, model, change }) {
   const teacher = layer("path", "kd-teacher");
   const curves = { wrong: layer("path", "kd-wrong"), right: layer("path", "kd-right") };
   const guide = layer("line", "kd-guide");
-  const points = { wrong: layer("circle", "kd-wrong"), right: layer("circle", "kd-right") };
+  const points = { wrong: layer("path", "kd-point kd-wrong"), right: layer("path", "kd-point kd-right") };
   let frame;
 
   function layout() {
@@ -69,10 +69,7 @@ function build({ host, id, model, change }) {
     const { left, right, top, bottom, x, y } = frame;
     attributes(split, { x: left, width: right - left, y: y(edge), height: y(-edge) - y(edge) });
     attributes(guide, { x1: x(z_t), x2: x(z_t), y1: top, y2: bottom });
-    for (const side of ["right", "wrong"])
-      attributes(points[side], {
-        r: Math.abs(z[side]) <= VIEW ? 5 : 0, cx: x(z_t), cy: y(Math.max(-VIEW, Math.min(VIEW, z[side]))),
-      });
+    for (const side of ["right", "wrong"]) points[side].setAttribute("d", dot(frame, z_t, z[side], 5));
     const corrected = label ? z.wrong < 0 : z.wrong > 0;
     tell(
       { t: show(t), right: signed(z.right), wrong: signed(z.wrong) },

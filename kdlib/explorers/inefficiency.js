@@ -1,8 +1,8 @@
 // The inefficiency explorer: tasks of graded difficulty in one dimension, a student, and how fast its weights still grow.
 
-import { effectiveLogit } from "./distillation.js";
+import { effectiveLogit, HARD_LABELS_ALONE, target } from "./distillation.js";
 import {
-  among, attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, sliders,
+  among, attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, sliders,
 } from "./page.js";
 import { nestedStudents, ntk } from "./students.js";
 
@@ -50,18 +50,13 @@ export function experiment({ network, samples, x_t, modes, epochs, coefficients 
   const factorised = () => (runs ??= samples.map((x, r) => ({
     features: ntk(x, x_t, network), students: nestedStudents(x, r ? [] : grid, network),
   })));
-  // A perfect teacher: the label is its own sign. At rho = 0 the target is infinite, and its direction is drawn.
-  const target = (z, rho) => {
-    const size = rho ? effectiveLogit(Math.abs(z), 1, rho, HOT) : 1;
-    return z > 0 ? size : -size;
-  };
   // Flips change signs only: the targets before them are kept.
   let kept = {};
   return ({ q, epoch, rho, p_flip }) => {
     const key = [q, epoch, rho].join();
     if (kept.key !== key) {
       const a = coefficients[modes.indexOf(q)][epochs.indexOf(epoch)];
-      const targets = factorised().map(({ features }) => combine(features, a).map((z) => target(z, rho)));
+      const targets = factorised().map(({ features }) => combine(features, a).map((z) => target(z, z > 0 ? 1 : 0, rho, HOT)));
       kept = { key, targets, teacher: combine(teacherOnGrid, a) };
     }
     const signs = samples.map((x, r) => x.map((_, i) => (flipped(r, i, p_flip) ? -1 : 1)));
@@ -77,10 +72,10 @@ export function experiment({ network, samples, x_t, modes, epochs, coefficients 
 function inWords(rho, p_flip, value) {
   const what = p_flip ? "Flipped signs are noise, which no number of samples resolves"
     : rho === 1 ? "A smooth target: once its details are resolved, more samples change little"
-      : `Hard labels tear the target apart at each boundary${rho ? "" : " (ρ → 0: drawn in units of the threshold)"}`;
+      : "Hard labels tear the target apart at each boundary";
   const how = p_flip ? "given samples enough, the curve ends at the level of noise, near 1 in one dimension"
     : rho === 1 ? "the curve falls towards zero" : "given samples enough, the curve ends near one half";
-  return `${what}: ${how}.${!p_flip && rho === 1 && value > 0.5 ? " Not yet here: to so few samples it looks like noise." : ""}`;
+  return `${rho ? "" : `${HARD_LABELS_ALONE} `}${what}: ${how}.${!p_flip && rho === 1 && value > 0.5 ? " Not yet here: to so few samples it looks like noise." : ""}`;
 }
 
 function build({ host, id, model, change }) {
@@ -113,7 +108,7 @@ function build({ host, id, model, change }) {
   const levels = side.layer("path", "kd-teacher");
   const guide = side.layer("line", "kd-guide");
   const curve = side.layer("path", "kd-fit");
-  const here = side.layer("circle", "kd-fit");
+  const here = side.layer("path", "kd-point kd-fit");
   let frame, chartFrame, shape;
 
   function layout() {
@@ -164,7 +159,7 @@ function build({ host, id, model, change }) {
     }
     for (const kind of ["kept", "flipped"]) marks[kind].setAttribute("d", drawn[kind]);
 
-    const { x, y, top, bottom } = chartFrame;
+    const { x, top, bottom } = chartFrame;
     const { values, errors } = now.inefficiency;
     const edge = (sign) => values.map((v, i) => v + 2 * sign * errors[i]);
     const back = line([...SIZES].reverse(), edge(-1).reverse(), chartFrame).replace("M", "L");
@@ -172,7 +167,7 @@ function build({ host, id, model, change }) {
     curve.setAttribute("d", line(SIZES, values, chartFrame));
     const i = SIZES.indexOf(n);
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
-    attributes(here, { r: 4.5, cx: x(n), cy: y(values[i]) });
+    here.setAttribute("d", dot(chartFrame, n, values[i]));
 
     const norm = now.norms.reduce((sum, run) => sum + run[n - 1], 0) / now.norms.length;
     const shown = { value: show(values[i]), error: show(errors[i]), norm: rho ? show(norm) : `${show(norm)} t` };

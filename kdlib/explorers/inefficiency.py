@@ -8,7 +8,7 @@ import traitlets
 from scipy.special import ndtri
 
 from kdlib._checks import choice, whole
-from kdlib.distillation import effective_logit
+from kdlib.distillation import targets
 from kdlib.explorers._base import Explorer, module
 from kdlib.explorers._marks import axes, dotted, followed, mark, scaled, still, words
 from kdlib.inefficiency import data_inefficiency
@@ -130,8 +130,7 @@ class InefficiencyExplorer(Explorer):
         norms, drawn = [], None
         for run, x in enumerate(np.array(self.task["samples"])[..., None]):
             z_t = NETWORK.ntk(x, x_t) @ a
-            y_g = labels(z_t)
-            z = 2 * y_g - 1 if self.rho == 0 else effective_logit(z_t, y_g, rho=self.rho, T=T)
+            z = targets(z_t, labels(z_t), rho=self.rho, T=T)
             z = np.where(_flipped(run, self.p_flip), -z, z)
             students = NestedStudents(x, NETWORK.ntk)
             norms.append(students.weight_norms(z))

@@ -39,7 +39,7 @@ export const TEMPERATURE = {
 export const sliders = (id, controls) => `<div class="kd-controls">${controls.map(({ name, label, min, max, step }) => `
   <label for="${id}-${name}">${label}</label>
   <input id="${id}-${name}" name="${name}" type="range" min="${min}" max="${max}" step="${step}">
-  <output for="${id}-${name}"></output>`).join("")}
+  <output for="${id}-${name}" aria-hidden="true"></output>`).join("")}
 </div>`;
 
 export const canvas = (id, name, kind = "") =>
@@ -47,16 +47,28 @@ export const canvas = (id, name, kind = "") =>
 
 export const describe = (svg, text) => { svg.querySelector("title").textContent = text; };
 
-/** Fill the host; returns its pictures, and `tell`, which writes the readouts and the note below them. */
+/**
+ * Fill the host; returns its pictures, and `tell`, which writes the readouts and the note below them. To a screen reader
+ * they are told when they have come to rest, and not before something has moved.
+ */
 export function fill(host, html) {
-  host.innerHTML = `${html}<p class="kd-note"></p>`;
-  const note = host.querySelector(".kd-note");
+  host.innerHTML = `${html}<p class="kd-note"></p><p class="kd-told" role="status"></p>`;
+  const [note, told] = host.querySelectorAll(".kd-note, .kd-told");
+  const inWords = (node) => Array.from(node.children, (part) => part.textContent).join(" ");
+  let [waiting, before] = [];
+  const say = () => {
+    const now = `${Array.from(host.querySelectorAll(".kd-readout > div"), inWords).join("; ")}. ${note.textContent}`;
+    if (before !== undefined && now !== before) told.textContent = now;
+    before = now;
+  };
   const read = Object.fromEntries([...host.querySelectorAll("[data-read]")].map((n) => [n.dataset.read, n]));
   return {
     pictures: host.querySelectorAll("svg"),
     tell(readings, words) {
       for (const [name, text] of Object.entries(readings)) read[name].textContent = text;
       note.textContent = words;
+      clearTimeout(waiting);
+      waiting = setTimeout(say, 600);
     },
   };
 }
@@ -225,6 +237,15 @@ export function plot(svg, id) {
 
 export const line = (xs, ys, { x, y }) =>
   Array.from(xs, (v, i) => `${i ? "L" : "M"}${x(v).toFixed(1)} ${y(ys[i]).toFixed(1)}`).join("");
+
+/** A dot in a plot, as a path; where it would leave the frame, an arrowhead at the edge. None if it is nowhere. */
+export function dot({ x, y, left, right, top, bottom }, at, value, r = 4.5) {
+  const [across, up] = [Math.max(left, Math.min(right, x(at))), y(value)].map((v) => Number(v.toFixed(1)));
+  if (Number.isNaN(up)) return "";
+  if (up < top) return `M${across} ${top}l7 12h-14z`;
+  if (up > bottom) return `M${across} ${bottom}l7-12h-14z`;
+  return `M${across - r} ${up}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+}
 
 // ---- two homes ----
 

@@ -1,8 +1,8 @@
 // The risk explorer: Theorem 1 and the power function's bound, for students of a perfect teacher.
 
-import { effectiveLogit } from "./distillation.js";
+import { HARD_LABELS_ALONE, target } from "./distillation.js";
 import {
-  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
+  attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
 } from "./page.js";
 import { apart, nestedStudents, ntk } from "./students.js";
 import { combine, SAMPLE_SIZE, SIZES, STOPPING, STOPS } from "./task.js";
@@ -49,7 +49,7 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
 
   return ({ rho, T, epoch }) => {
     const a = coefficients[epochs.indexOf(epoch)];
-    const targets = combine(features, a).map((z) => effectiveLogit(z, z > 0 ? 1 : 0, rho, T));
+    const targets = combine(features, a).map((z) => target(z, z > 0 ? 1 : 0, rho, T));
     const c = students.coordinates(targets);
     const sum = new Float64Array(grid.length);
     const curves = students.features.map((F, i) => {
@@ -91,10 +91,8 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
 
 function inWords(rho, n, { risk, theorem, power }) {
-  if (rho === 0)
-    return "ρ = 0: hard labels alone. Their targets are infinite: no student converges, and there is no oracle.";
   if (rho < 1) {
-    const standIn = "The targets jump at the class boundaries, so no oracle of finite norm exists, and the student of "
+    const standIn = `${rho ? "" : `${HARD_LABELS_ALONE} `}The targets jump at the class boundaries, so no oracle of finite norm exists, and the student of `
       + "all 200 samples stands in for it.";
     return n === SIZES.length
       ? `${standIn} Here it is compared with itself: the angle and the bounds vanish because of that, not by learning.`
@@ -140,7 +138,7 @@ function build({ host, id, model, change }) {
   const side = plot(chart, `${id}-side`);
   const guide = side.layer("line", "kd-guide");
   const growth = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("path", `kd-bound-${name}`)]));
-  const here = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("circle", `kd-bound-${name}`)]));
+  const here = Object.fromEntries(BOUNDS.map((name) => [name, side.layer("path", `kd-point kd-bound-${name}`)]));
 
   const rim = disk.appendChild(svgNode("clipPath", { id: `${id}-rim` })).appendChild(svgNode("circle"));
   const inside = disk.appendChild(svgNode("g", { "clip-path": `url(#${id}-rim)` }));
@@ -153,7 +151,7 @@ function build({ host, id, model, change }) {
     oracle: add(disk, "path", "kd-arrow"), student: add(disk, "path", "kd-arrow kd-fit"),
     samples: add(disk, "path", "kd-dot"), marks: add(disk, "g", "kd-marks"),
   };
-  let frame, chartFrame, rows, centre, radius, reach, known;
+  let frame, chartFrame, rows, centre, radius, reach, unit, known;
 
   function layout() {
     const ticks = [1, 10, 100];
@@ -171,18 +169,18 @@ function build({ host, id, model, change }) {
   }
 
   /** Logits up to a round number that leaves room above the oracle. It stands still while n moves. */
-  function scale(oracle) {
+  function scale(oracle, title) {
     const most = 1.2 * oracle.reduce((most, z) => Math.max(most, Math.abs(z)), 0);
     const needed = [2, 3, 5, 8, 12, 16, 20, 30, 50].find((z) => z >= most) ?? 100;
-    if (needed === reach) return;
-    reach = needed;
+    if (needed === reach && title === unit) return;
+    [reach, unit] = [needed, title];
     const width = Math.max(host.clientWidth, 260);
     const step = [1, 2, 5, 10, 20].find((step) => reach / step < 4) ?? 50;
     frame = main.axis({
       width, height: Math.round(Math.min(330, Math.max(290, width * 0.45))), left: 52, top: 48,
       x: { range: [-X, X], ticks: [-3, -2, -1, 0, 1, 2, 3], title: "input x" },
       y: {
-        range: [-reach, reach], title: "logit",
+        range: [-reach, reach], title,
         ticks: [-3, -2, -1, 0, 1, 2, 3].map((k) => k * step).filter((z) => Math.abs(z) < reach),
       },
     });
@@ -272,43 +270,38 @@ function build({ host, id, model, change }) {
   }
 
   function drawBounds(n, now) {
-    const { x, y, top, bottom } = chartFrame;
+    const { x, top, bottom } = chartFrame;
     const shown = (share) => Math.max(100 * share, 1e-3); // zero lies below the chart
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
     for (const name of BOUNDS) {
       growth[name].setAttribute("d", line(STOPS, known.growth.map((bounds) => shown(bounds[name])), chartFrame));
-      attributes(here[name], { r: 4.5, cx: x(n), cy: y(shown(now[name])) });
+      here[name].setAttribute("d", dot(chartFrame, n, shown(now[name])));
     }
   }
 
   function draw() {
     const [rho, T, n, epoch] = CONTROLS.map(({ name }) => model.get(name));
-    const finite = rho > 0;
     const key = [rho, T, epoch].join();
-    if (finite && known?.key !== key) {
+    if (known?.key !== key) {
       known = { key, ...solve({ rho, T, epoch }) };
       known.growth = STOPS.map(known.bounds);
     }
-    host.classList.toggle("kd-nothing", !finite);
-    const now = finite && known.bounds(n);
-    if (finite || !reach) scale(finite ? known.oracle : []);
-    if (finite) {
-      drawPlane(known, n, drawFunctions(known, n));
-      drawBounds(n, now);
-    }
-    const shown = { angle: finite ? `${show((known.angles[n - 1] * 180) / Math.PI, 1)}°` : "–" };
-    for (const name of BOUNDS) shown[name] = finite ? percent(now[name]) : "–";
+    const now = known.bounds(n);
+    scale(known.oracle, rho ? "logit" : "logit / t");
+    drawPlane(known, n, drawFunctions(known, n));
+    drawBounds(n, now);
+    const shown = { angle: `${show((known.angles[n - 1] * 180) / Math.PI, 1)}°` };
+    for (const name of BOUNDS) shown[name] = percent(now[name]);
     tell(shown, inWords(rho, n, now));
     const setting = `at rho = ${rho}, T = ${T}, with a teacher stopped after ${epoch} epochs`;
-    describe(picture, finite ? `Logits against the input from −3 to 3, ${setting}: the oracle, and a student of ${n} samples with a `
+    describe(picture, `Logits against the input from −3 to 3, ${setting}: the oracle, and a student of ${n} samples with a `
       + `band that the oracle cannot leave. They disagree in ${shown.risk}; the band straddles zero where the power `
-      + `function’s bound counts, in ${shown.power}.` : "Logits against the input: no student and no oracle.");
-    describe(disk, finite ? `The plane of the oracle’s and the student’s weights, ${shown.angle} apart, with the features of all `
+      + `function’s bound counts, in ${shown.power}.`);
+    describe(disk, `The plane of the oracle’s and the student’s weights, ${shown.angle} apart, with the features of all `
       + `inputs as a curve. It is in the wedge of disagreement for ${shown.risk} of inputs, and in Theorem 1’s strip `
-      + `for ${shown.theorem}.` : "The plane of oracle and student: empty.");
-    describe(chart, finite ? `Probability against samples, for ${n} of them: risk ${shown.risk}, power function’s bound `
-      + `${shown.power}, Theorem 1’s ${shown.theorem}; for 200: ${BOUNDS.map((name) => percent(known.growth.at(-1)[name])).join(", ")}.`
-      : "Probability against samples: no student.");
+      + `for ${shown.theorem}.`);
+    describe(chart, `Probability against samples, for ${n} of them: risk ${shown.risk}, power function’s bound `
+      + `${shown.power}, Theorem 1’s ${shown.theorem}; for 200: ${BOUNDS.map((name) => percent(known.growth.at(-1)[name])).join(", ")}.`);
   }
 
   follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdlib.distillation import effective_logit
+from kdlib.distillation import targets
 from kdlib.explorers._base import module
 from kdlib.explorers._marks import GREEN, axes, dotted, followed, polyline, scaled, still, words
 from kdlib.explorers._task import NETWORK, TaskExplorer
@@ -23,7 +23,8 @@ class RiskExplorer(TaskExplorer):
 
     Limits:
         At ``rho = 1`` the oracle is the teacher. At ``0 < rho < 1`` the student of all 200 samples stands in
-        for it, as targets jump; all bounds are then zero at n = 200. ``rho = 0`` has no finite target.
+        for it, as targets jump; all bounds are then zero at n = 200. ``rho = 0`` has infinite
+        targets: the students are those of the labels' signs, and all but the logits is the same.
 
     Raises:
         ValueError: rho outside [0, 1], T not positive, n outside 1..200, or an epoch at which the teacher was
@@ -49,23 +50,21 @@ class RiskExplorer(TaskExplorer):
         x = np.array(self.task["samples"][0])[:, None]
         grid = np.linspace(-3, 3, 193)[:, None]
         z_t = self._teacher(x)
-        drawn = []
-        if self.rho > 0:
-            students = NestedStudents(x, NETWORK.ntk)
-            z = effective_logit(z_t, z_t > 0, rho=self.rho, T=self.T)
-            student, last = students.predict(grid, z, [self.n, len(x)])
-            oracle, norm = last, None
-            if self.rho == 1:
-                oracle, norm = self._teacher(grid), self.task["weight_norms"][self.task["epochs"].index(self.epoch)]
-            error = weight_gaps(students, z, norm=norm)[self.n - 1] * students.distance(grid, [self.n])[0]
-            reach = 1.2 * abs(oracle).max()
-            at = lambda z: (300 + 93 * grid[:, 0], scaled(z, reach))
-            drawn = [dotted(*at(oracle)), followed(*at(student)),
-                     *(polyline(*at(student + s * error), GREEN) for s in (1, -1))]
+        students = NestedStudents(x, NETWORK.ntk)
+        z = targets(z_t, z_t > 0, rho=self.rho, T=self.T)
+        student, last = students.predict(grid, z, [self.n, len(x)])
+        oracle, norm = last, None
+        if self.rho == 1:
+            oracle, norm = self._teacher(grid), self.task["weight_norms"][self.task["epochs"].index(self.epoch)]
+        error = weight_gaps(students, z, norm=norm)[self.n - 1] * students.distance(grid, [self.n])[0]
+        reach = 1.2 * abs(oracle).max()
+        at = lambda z: (300 + 93 * grid[:, 0], scaled(z, reach))
         return still(
             f"Logits against x from -3 to 3: the oracle (dotted) and a student of {self.n} samples (thick), with a "
             f"band around it (thin) that the oracle cannot leave, at rho = {self.rho:g} and T = {self.T:g}.",
             axes("M20 180H580"),
-            drawn,
+            dotted(*at(oracle)),
+            followed(*at(student)),
+            [polyline(*at(student + s * error), GREEN) for s in (1, -1)],
             words(30, 345, f"ρ = {self.rho:g}, T = {self.T:g}, n = {self.n}"),
         )

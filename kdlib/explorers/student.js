@@ -1,8 +1,8 @@
 // The student explorer: a one-dimensional task, and the converged student that learns it from an imperfect teacher.
 
-import { effectiveLogit } from "./distillation.js";
+import { effectiveLogit, HARD_LABELS_ALONE, target } from "./distillation.js";
 import {
-  attributes, canvas, describe, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
+  attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
 } from "./page.js";
 import { nestedStudents, ntk } from "./students.js";
 import { combine, SAMPLE_SIZE, SIZES, STOPPING, whole } from "./task.js";
@@ -21,7 +21,7 @@ const CONTROLS = [
 export function experiment({ network, boundaries, samples, epochs, x_t, coefficients }) {
   const label = (x) => boundaries.filter((b) => b < x).length % 2;
   const teacherOnGrid = ntk(GRID, x_t, network);
-  // Only a new draw costs a factorisation, and only once.
+  // Only a new draw costs a factorisation, and only once; `prepare` makes one that has not been asked for.
   const draws = samples.map((x) => {
     let drawn;
     return () => (drawn ??= {
@@ -42,29 +42,32 @@ export function experiment({ network, boundaries, samples, epochs, x_t, coeffici
     return sum + (wrong && (weight * wrong) / (Math.abs(a) + Math.abs(b)));
   }, 0) / total;
 
-  return ({ rho, T, epoch, draw }) => {
+  let prepared = 0;
+  const prepare = () => prepared < draws.length && draws[prepared++]();
+  const solve = ({ rho, T, epoch, draw }) => {
     const a = coefficients[epochs.indexOf(epoch)];
     const { x, y, features, students } = draws[draw - 1]();
     const z_t = combine(features, a);
-    const targets = z_t.map((z, i) => effectiveLogit(z, y[i], rho, T));
+    const targets = z_t.map((z, i) => target(z, y[i], rho, T));
     const c = students.coordinates(targets);
     return {
       x, y, z_t, targets, error, teacher: combine(teacherOnGrid, a), norms: students.weightNorms(c),
       student: (n) => students.predict(c, n),
     };
   };
+  return Object.assign(solve, { prepare });
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function inWords(rho, n, { wrong, corrected }, { teacher, student }) {
-  if (rho === 0) return "ρ = 0: hard labels alone. Their targets lie at ±∞, so no student converges and none is drawn.";
   const samples = n === 1 ? "the one sample" : wrong ? `${wrong} of ${n} samples` : `all ${n} samples`;
   const targets =
-    rho === 1 ? "ρ = 1: the teacher alone. The student copies it, mistakes included."
-      : wrong === 0 ? `The teacher is right about ${samples}; hard labels only push its answers away from zero.`
-        : `The teacher is wrong about ${samples}; hard labels correct ${
-          corrected < wrong ? corrected || "none" : ["", "it", "both"][wrong] ?? "them all"}.`;
+    rho === 0 ? HARD_LABELS_ALONE
+      : rho === 1 ? "ρ = 1: the teacher alone. The student copies it, mistakes included."
+        : wrong === 0 ? `The teacher is right about ${samples}; hard labels only push its answers away from zero.`
+          : `The teacher is wrong about ${samples}; hard labels correct ${
+            corrected < wrong ? corrected || "none" : ["", "it", "both"][wrong] ?? "them all"}.`;
   const verdict =
     Math.abs(student - teacher) < 0.005 ? "Student and teacher err about equally often."
       : student > teacher
@@ -103,7 +106,7 @@ function build({ host, id, model, change }) {
   const level = side.layer("path", "kd-teacher");
   const guide = side.layer("line", "kd-guide");
   const growth = side.layer("path", "kd-fit");
-  const here = side.layer("circle", "kd-fit");
+  const here = side.layer("path", "kd-point kd-fit");
   let frame, chartFrame, reach;
 
   const ends = [GRID[0], ...task.boundaries, GRID.at(-1)];
@@ -120,21 +123,22 @@ function build({ host, id, model, change }) {
 
   /**
    * The logits shown reach as far as any target of this teacher, whatever the soft ratio. The scale stands still
-   * while rho, n or the draw moves; T stretches it only when it is low, as targets grow like z_t / T.
+   * while rho, n or the draw moves; T stretches it only when it is low, as targets grow like z_t / T. At rho = 0 logits
+   * are in units of t.
    */
   function scale(teacher, rho, T) {
     const most = Math.max(...teacher.map(Math.abs));
     const smallest = Math.min(rho || 1, RATIO.step);
-    const needed = 1.05 * Math.max(...[T, 20].map((t) => effectiveLogit(most, 1, smallest, t)));
+    const needed = rho ? 1.05 * Math.max(...[T, 20].map((t) => effectiveLogit(most, 1, smallest, t))) : 1.6;
     if (needed === reach) return;
     reach = needed;
     const width = Math.max(host.clientWidth, 260);
-    const step = [5, 10, 20, 50].find((step) => reach / step < 4) ?? 100;
+    const step = [0.5, 5, 10, 20, 50].find((step) => reach / step < 4) ?? 100;
     const ticks = [-3, -2, -1, 0, 1, 2, 3].map((k) => k * step).filter((z) => Math.abs(z) < reach);
     frame = main.axis({
       width, height: Math.round(Math.min(410, Math.max(300, width * 0.56))), top: 34,
       x: { range: [GRID[0], GRID.at(-1)], ticks: [-3, -2, -1, 0, 1, 2, 3], title: "input x" },
-      y: { range: [-reach, reach], ticks, title: "logit" },
+      y: { range: [-reach, reach], ticks, title: rho ? "logit" : "logit / t" },
     });
     const { x, y } = frame;
     rightSide.setAttribute("d", classes.map(({ from, to, label }) =>
@@ -153,13 +157,12 @@ function build({ host, id, model, change }) {
     const [rho, T, n, epoch, draw] = CONTROLS.map(({ name }) => model.get(name));
     const now = solve({ rho, T, epoch, draw });
     const student = now.student(n);
-    const finite = rho > 0;
     scale(now.teacher, rho, T);
-    curves.teacher.setAttribute("d", line(GRID, now.teacher, frame));
-    curves.student.setAttribute("d", finite ? line(GRID, student, frame) : "");
+    curves.teacher.setAttribute("d", rho ? line(GRID, now.teacher, frame) : "");
+    curves.student.setAttribute("d", line(GRID, student, frame));
     const count = { right: 0, wrong: 0, corrected: 0 };
     const drawn = { right: "", wrong: "" };
-    for (let i = 0; finite && i < n; i++) {
+    for (let i = 0; i < n; i++) {
       const side = now.y[i] ? 1 : -1;
       const kind = side * now.z_t[i] > 0 ? "right" : "wrong";
       count[kind]++;
@@ -171,27 +174,27 @@ function build({ host, id, model, change }) {
 
     const { x, y, left, right, top, bottom } = chartFrame;
     const norm = task.weight_norms[task.epochs.indexOf(epoch)];
-    level.setAttribute("d", `M${left} ${y(norm)}H${right}`);
-    growth.setAttribute("d", finite ? line(SIZES, now.norms, chartFrame) : "");
+    level.setAttribute("d", rho ? `M${left} ${y(norm)}H${right}` : "");
+    growth.setAttribute("d", line(SIZES, now.norms, chartFrame));
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
-    attributes(here, { r: finite ? 4.5 : 0, cx: x(n), cy: finite ? y(now.norms[n - 1]) : 0 });
+    here.setAttribute("d", dot(chartFrame, n, now.norms[n - 1]));
 
-    const error = { teacher: now.error(now.teacher), student: finite ? now.error(student) : NaN };
+    const error = { teacher: now.error(now.teacher), student: now.error(student) };
+    const inUnits = (norm) => (rho ? show(norm) : `${show(norm)} t`);
     const shown = {
-      teacher: percent(error.teacher),
-      student: finite ? percent(error.student) : "–",
-      norm: finite ? show(now.norms[n - 1]) : "+∞",
+      teacher: percent(error.teacher), student: percent(error.student), norm: inUnits(now.norms[n - 1]),
     };
     tell(shown, inWords(rho, n, count, error));
     describe(picture, `Logits against the input from −3 to 3, at rho = ${rho}, T = ${T}: `
       + `a teacher stopped after ${epoch} epochs, wrong in ${shown.teacher}, `
-      + (finite ? `and its student of ${n} samples, wrong in ${shown.student}.` : "and no student."));
-    describe(chart, finite
-      ? `Weight norm against samples: ${show(now.norms[0])} for 1, ${shown.norm} for ${n}, `
-        + `${show(now.norms.at(-1))} for ${SIZES.length}; the teacher’s own is ${show(norm)}.`
-      : "Weight norm against samples: infinite.");
+      + `and its student of ${n} samples, wrong in ${shown.student}.`);
+    describe(chart, `Weight norm against samples: ${inUnits(now.norms[0])} for 1, ${shown.norm} for ${n}, `
+      + `${inUnits(now.norms.at(-1))} for ${SIZES.length}${rho ? `; the teacher’s own is ${show(norm)}` : ""}.`);
   }
 
+  // The draws are made ready, one at a time, as soon as somebody comes to the explorer.
+  const prepare = () => solve.prepare() && setTimeout(prepare, 20);
+  for (const comes of ["pointerenter", "focusin"]) host.addEventListener(comes, prepare, { once: true });
   follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));
   return { layout, draw };
 }

@@ -4,7 +4,7 @@ import numpy as np
 import traitlets
 
 from kdlib._checks import whole
-from kdlib.distillation import effective_logit
+from kdlib.distillation import targets
 from kdlib.explorers._base import module
 from kdlib.explorers._marks import axes, dotted, followed, mark, scaled, still, words
 from kdlib.explorers._task import DRAWS, NETWORK, TaskExplorer, labels
@@ -23,7 +23,8 @@ class StudentExplorer(TaskExplorer):
     so that the page may hold an :class:`EffectiveLogitExplorer` too.
 
     Limits:
-        ``rho = 0`` has no finite target, so no student is drawn.
+        ``rho = 0`` has infinite targets: the student is that of the labels' signs, and its picture in units of the
+        threshold t.
 
     Raises:
         ValueError: rho outside [0, 1], T not positive, n outside 1..200, draw outside 1..6, or an
@@ -57,16 +58,15 @@ class StudentExplorer(TaskExplorer):
         grid = np.linspace(-3, 3, 193)[:, None]
         teacher, z_t = self._teacher(grid), self._teacher(x)
         y_g = labels(x[:, 0], task["boundaries"])
-        z = np.asarray(effective_logit(z_t, y_g, rho=self.rho, T=self.T))
+        z = np.asarray(targets(z_t, y_g, rho=self.rho, T=self.T))
+        student = NestedStudents(x, NETWORK.ntk).predict(grid, z, [self.n])[0]
 
-        reach = max(12, abs(teacher).max(), *abs(z[np.isfinite(z)]))
+        reach = max(12, abs(teacher).max(), *abs(z)) if self.rho > 0 else 1.6
         across = lambda x: 300 + 93 * x
         up = lambda z: scaled(z, reach)
-        drawn = [dotted(across(grid[:, 0]), up(teacher))]
-        if self.rho > 0:
-            student = NestedStudents(x, NETWORK.ntk).predict(grid, z, [self.n])[0]
-            drawn.append(followed(across(grid[:, 0]), up(student)))
-            drawn.extend(map(mark, across(x[:, 0]), up(z), (z_t > 0) == y_g))
+        drawn = [dotted(across(grid[:, 0]), up(teacher))] if self.rho > 0 else []
+        drawn.append(followed(across(grid[:, 0]), up(student)))
+        drawn.extend(map(mark, across(x[:, 0]), up(z), (z_t > 0) == y_g))
         ends = [*task["boundaries"], 3]
         truth = "".join(f"M{across(a):.1f} 16H{across(b):.1f}" for a, b in zip(ends[::2], ends[1::2], strict=True))
         return still(

@@ -7,28 +7,41 @@
  */
 export function ntk(a, b, { depth, sigma_w, sigma_b, d = 1 }, upper = false) {
   const [scale, bias] = [sigma_w ** 2, sigma_b ** 2];
+  /** Of one input, at each layer, the kernel with itself and its root, one after the other: pairs need them again. */
+  const alone = (inputs, i) => {
+    let q = bias;
+    for (let k = 0; k < d; k++) q += (scale / d) * inputs[i * d + k] * inputs[i * d + k];
+    return Array.from({ length: depth + 1 }, (_, layer) => {
+      if (layer) q = (scale * q) / 2 + bias;
+      return [q, Math.sqrt(q)];
+    }).flat();
+  };
+  const own = (inputs) => Float64Array.from(Array.from({ length: inputs.length / d }, (_, i) => alone(inputs, i)).flat());
+  const [ownA, ownB, step] = [own(a), own(b), 2 * (depth + 1)];
   const kernel = (i, j) => {
-    let [q1, q2, D, difference] = [bias, bias, 0, 0]; // the difference is q1 - q2, which would cancel
+    let D = 0;
+    let difference = 0; // of the two inputs' own kernels, which would cancel
     for (let k = 0; k < d; k++) {
-      const [x1, x2] = [a[i * d + k], b[j * d + k]];
-      q1 += (scale / d) * x1 * x1;
-      q2 += (scale / d) * x2 * x2;
+      const x1 = a[i * d + k];
+      const x2 = b[j * d + k];
       D += (scale / d) * (x1 - x2) * (x1 - x2);
       difference += (scale / d) * (x1 - x2) * (x1 + x2);
     }
-    let theta = (q1 + q2 - D) / 2;
+    let [at, beside] = [i * step, j * step];
+    let theta = (ownA[at] + ownB[beside] - D) / 2;
     for (let layer = 0; layer < depth; layer++) {
-      const [root1, root2] = [Math.sqrt(q1), Math.sqrt(q2)];
+      const root1 = ownA[at + 1];
+      const root2 = ownB[beside + 1];
       const size = root1 * root2;
       const radial = difference ? (difference / (root1 + root2)) ** 2 : 0;
       const half = Math.sqrt(Math.min(Math.max((D - radial) / (4 * size || 1), 0), 1)); // sine of half the angle
       const angle = 2 * Math.asin(half);
       const bend = 2 * half * Math.sqrt(1 - half * half) - angle * (1 - 2 * half * half);
       D = scale * (radial / 2 + size * (2 * half * half - bend / Math.PI));
-      q1 = (scale * q1) / 2 + bias;
-      q2 = (scale * q2) / 2 + bias;
       difference *= scale / 2;
-      theta = (theta * scale * (Math.PI - angle)) / (2 * Math.PI) + (q1 + q2 - D) / 2;
+      at += 2;
+      beside += 2;
+      theta = (theta * scale * (Math.PI - angle)) / (2 * Math.PI) + (ownA[at] + ownB[beside] - D) / 2;
     }
     return theta;
   };
@@ -45,11 +58,16 @@ export function ntk(a, b, { depth, sigma_w, sigma_b, d = 1 }, upper = false) {
  */
 export function eliminate(rows, tell = () => {}) {
   rows.forEach((row, i) => {
-    // Two rows at a time, as the time goes into reading and writing; of an odd number, none beside the last.
-    for (let j = 0; j < i; j += 2) {
-      const [first, second] = [rows[j], rows[j + 1]];
-      const [f, g] = [first[i], j + 1 < i ? second[i] : 0];
-      for (let k = i; k < row.length; k++) row[k] -= f * first[k] + g * second[k];
+    // Four rows at a time, as the time goes into reading and writing; the rest one by one.
+    let j = 0;
+    for (; j + 3 < i; j += 4) {
+      const [a, b, c, d] = [rows[j], rows[j + 1], rows[j + 2], rows[j + 3]];
+      const [e, f, g, h] = [a[i], b[i], c[i], d[i]];
+      for (let k = i; k < row.length; k++) row[k] -= e * a[k] + f * b[k] + (g * c[k] + h * d[k]);
+    }
+    for (; j < i; j++) {
+      const [a, e] = [rows[j], rows[j][i]];
+      for (let k = i; k < row.length; k++) row[k] -= e * a[k];
     }
     const pivot = Math.sqrt(row[i]);
     for (let k = i; k < row.length; k++) row[k] /= pivot;
@@ -62,9 +80,10 @@ export function eliminate(rows, tell = () => {}) {
 export function nestedStudents(x, grid, network) {
   const N = x.length / (network.d ?? 1);
   const rows = eliminate(ntk(x, Float64Array.from([...x, ...grid]), network, true));
+  const features = rows.map((row) => row.subarray(N));
   return {
     /** Coordinates of the grid's features, one row for each sample. */
-    features: rows.map((row) => row.subarray(N)),
+    features,
     /** c = L^-1 z: the first n are the weight change of the student of n samples. Fewer z give fewer c. */
     coordinates(z) {
       const c = Float64Array.from(z);
@@ -81,11 +100,15 @@ export function nestedStudents(x, grid, network) {
     predict(c, n) {
       const z = new Float64Array(rows[0].length - N);
       let i = 0;
-      for (; i + 1 < n; i += 2) { // two at a time, as above
-        const [first, second, f, g] = [rows[i], rows[i + 1], c[i], c[i + 1]];
-        for (let k = 0; k < z.length; k++) z[k] += f * first[N + k] + g * second[N + k];
+      for (; i + 3 < n; i += 4) { // four at a time, as above
+        const [first, second, third, fourth] = [features[i], features[i + 1], features[i + 2], features[i + 3]];
+        const [e, f, g, h] = [c[i], c[i + 1], c[i + 2], c[i + 3]];
+        for (let k = 0; k < z.length; k++) z[k] += e * first[k] + f * second[k] + (g * third[k] + h * fourth[k]);
       }
-      if (i < n) for (let k = 0; k < z.length; k++) z[k] += c[i] * rows[i][N + k];
+      for (; i < n; i++) {
+        const row = features[i];
+        for (let k = 0; k < z.length; k++) z[k] += c[i] * row[k];
+      }
       return z;
     },
   };

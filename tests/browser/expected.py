@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdlib import effective_logit
+from kdlib.distillation import targets
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 
@@ -15,7 +15,7 @@ def in_python(task, sizes, *, rho, T, epoch, draw):
     x, x_t = np.array(task["samples"][draw - 1])[:, None], np.array(task["x_t"])[:, None]
     coefficients = task["coefficients"][task["epochs"].index(epoch)]
     y_g = np.searchsorted(task["boundaries"], x[:, 0]) % 2
-    z = effective_logit(NETWORK.ntk(x, x_t) @ coefficients, y_g, rho=rho, T=T)
+    z = targets(NETWORK.ntk(x, x_t) @ coefficients, y_g, rho=rho, T=T)
     students = NestedStudents(x, NETWORK.ntk)
     return {"teacher": NETWORK.ntk(grid, x_t) @ coefficients, "norms": students.weight_norms(z),
             "curves": students.predict(grid, z, sizes)}
@@ -27,7 +27,7 @@ def risk_in_python(task, sizes, x_test, *, rho, T, n=None, epoch):
     teacher = lambda x: NETWORK.ntk(x, np.array(task["x_t"])[:, None]) @ task["coefficients"][stop]
     x, grid = np.array(task["samples"][0])[:, None], np.asarray(x_test)[:, None]
     students = NestedStudents(x, NETWORK.ntk)
-    z = effective_logit(teacher(x), teacher(x) > 0, rho=rho, T=T)
+    z = targets(teacher(x), teacher(x) > 0, rho=rho, T=T)
     norms, (*curves, oracle) = students.weight_norms(z), students.predict(grid, z, [*sizes, len(x)])
     norm = norms[-1]
     if rho == 1:

@@ -31,7 +31,7 @@ class Shown:
         return dict(zip(names, map(number, self.find(".kd-controls output").all_inner_texts()), strict=True))
 
     def reading(self, name):
-        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %").removesuffix("°"))
+        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %").removesuffix("°").removesuffix(" t"))
 
     def curves(self):
         return self.find("svg path").evaluate_all("(paths) => paths.map((p) => p.getAttribute('d'))")

@@ -140,7 +140,7 @@ def test_explorer_of_students_follows_the_mouse(browser, served, home, chart, ho
 
 
 def test_student_restores_a_link_and_agrees_with_the_library(browser, served, task):
-    for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6)):
+    for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6), (0, 5, 60, 64, 2)):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
         with opened_at(browser, served, STUDENT, state) as shown:
             assert shown.sliders() == state
@@ -151,7 +151,7 @@ def test_student_restores_a_link_and_agrees_with_the_library(browser, served, ta
 
 
 def test_risk_restores_a_link_and_agrees_with_the_library(browser, served, task):
-    for rho, T, n, epoch in ((1, 5, 20, 64), (0.9, 2, 60, 1024), (0.5, 5, 200, 16384)):
+    for rho, T, n, epoch in ((1, 5, 20, 64), (0.9, 2, 60, 1024), (0, 5, 200, 16384)):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
         with opened_at(browser, served, RISK, state) as shown:
             assert shown.sliders() == state
@@ -213,17 +213,21 @@ def test_explorer_of_students_ignores_an_address_that_is_not_its_own(browser, se
     assert_ignored(browser, served, home, [after.replace("?", home[2]) for after in foreign])
 
 
-@pytest.mark.parametrize("home, name, nothing", [(STUDENT, "norm", "+∞"), (RISK, "theorem", "–")])
-def test_students_of_hard_labels_alone_are_not_drawn(browser, served, home, name, nothing):
+@pytest.mark.parametrize("home", [STUDENT, RISK, INEFFICIENCY, CORRECTION], ids=lambda home: home[1])
+def test_students_of_hard_labels_alone_are_those_of_their_signs(browser, served, home):
+    """In all explorers alike: drawn, and near the student of very small soft ratios; only the unit is another one."""
     with opened_at(browser, served, home, {"rho": 0.01}) as shown:
-        drawn = shown.find("svg :is(path.kd-fit, path.kd-dot, path.kd-band)")
+        names = [name for name in ("student", "risk", "value", "hard") if shown.find(f"[data-read={name}]").count()]
+        near = [shown.reading(name) for name in names]
         shown.press("rho", "Home")
-        assert shown.find(f"[data-read={name}]").inner_text() == nothing
-        assert "no student converges" in shown.find(".kd-note").inner_text()
-        assert not any(path.is_visible() for path in drawn.all())
-        shown.press("rho", "ArrowRight")
-        assert np.isfinite(shown.reading(name))
-        assert drawn.first.is_visible()
+        assert shown.find(".kd-note").inner_text().startswith(
+            "ρ = 0: hard labels alone. Their targets lie at ±∞; drawn is the limit, the student of the labels’ signs, in "
+            "units of the threshold t.")
+        assert [shown.reading(name) for name in names] == pytest.approx(near, abs=1)
+        drawn = shown.find("svg path.kd-fit").first
+        assert drawn.is_visible() and drawn.get_attribute("d")
+        if home != CORRECTION:
+            assert "logit / t" in shown.find("svg").first.text_content()
 
 
 def test_risk_says_what_is_an_artefact(browser, served):

@@ -1,7 +1,7 @@
-"""What all explorers share: things to try, links, and fingers that scroll."""
+"""What all explorers share: things to try, links, fingers that scroll, and what is said and printed."""
 
 import pytest
-from shown import CLASSES, CORRECTION, INEFFICIENCY, RISK, STUDENT, Shown, centred, fragment, opened_at, swipe, visit
+from shown import CLASSES, CORRECTION, INEFFICIENCY, RISK, STUDENT, Shown, centred, fragment, number, opened_at, swipe, visit
 from watched import PHONE, opened
 
 from kdlib import explorers
@@ -124,3 +124,52 @@ def test_a_finger_that_scrolls_moves_no_slider(browser, served):
         box = centred(shown.find("input[name=rho]"))
         page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
         assert shown.sliders()["rho"] > 0.8
+
+
+@pytest.mark.parametrize("home", KINDS, ids=lambda home: home[1])
+def test_a_screen_reader_hears_a_value_once_and_the_readouts_when_they_rest(browser, served, home):
+    with opened_at(browser, served, home, {"rho": 0.5}) as shown:
+        hidden = shown.find("output").evaluate_all("(all) => all.map((n) => n.closest('[aria-hidden=true]') !== null)")
+        assert hidden and all(hidden)
+        said = shown.find("input[type=range]").evaluate_all("(all) => all.map((n) => n.getAttribute('aria-valuetext'))")
+        assert [number(text) for text in said] == list(shown.sliders().values())
+        told = shown.find(".kd-told")
+        shown.page.wait_for_timeout(800)
+        assert told.text_content() == ""  # nothing has moved yet
+        for key in ("ArrowRight", "ArrowRight", "End"):
+            shown.press("rho", key)
+            assert told.text_content() == ""
+        told.get_by_text(shown.find(".kd-note").inner_text()).wait_for(state="attached")
+        for value in shown.find(".kd-readout dd").all_inner_texts():
+            assert value in told.text_content()
+        shown.page.emulate_media(media="print")
+        line = " ".join(shown.find(".kd-controls").inner_text().split())
+        assert "ρ soft ratio 1" in line
+        assert not shown.find(".kd-controls input").first.is_visible()
+        assert shown.find(".kd-tries button").first.is_visible()
+
+
+def test_a_dot_that_leaves_the_plot_is_an_arrowhead_at_its_edge(browser, served):
+    with opened_at(browser, served, LOGIT, {"rho": 0.5, "T": 5, "z_t": 2}) as shown:
+        dot = shown.find("path.kd-point.kd-right")
+        assert "a" in dot.get_attribute("d")
+        for rho, way in (("Home", "down"), ("End", None)):
+            shown.press("rho", rho)
+            assert ("a" in dot.get_attribute("d")) == (way is None)
+        shown.press("rho", "Home")
+        tips = [shown.find(f"path.kd-point.kd-{side}").bounding_box() for side in ("right", "wrong")]
+        frame = shown.find("svg clipPath rect").evaluate("(r) => [r.y.baseVal.value, r.height.baseVal.value]")
+        top = shown.find("svg").bounding_box()["y"] + frame[0]
+        assert tips[0]["y"] == pytest.approx(top, abs=1)
+        assert tips[1]["y"] + tips[1]["height"] == pytest.approx(top + frame[1], abs=1)
+
+
+def test_the_teacher_errs_less_only_where_it_does(browser, served):
+    with opened_at(browser, served, CORRECTION, {"rho": 0}) as shown:
+        task, wrong, hard = explorers.CorrectionExplorer().task, [], shown.reading("hard")
+        for _ in task["epochs"]:
+            wrong.append(shown.reading("teacher"))
+            shown.press("epoch", "ArrowLeft")
+        less = [epoch for epoch, error in zip(task["epochs"], wrong, strict=True) if error < hard]
+        [title] = [t for t in shown.find("svg title").all_text_contents() if "projection" in t]
+        assert title.endswith(f"{', '.join(map(str, less))} epochs.")

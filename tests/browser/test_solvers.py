@@ -72,7 +72,7 @@ def test_kernel_in_browser_and_library_agree(evaluate, depth, sigma_w, sigma_b, 
 def test_student_in_browser_and_library_agree(evaluate, task, draw):
     sizes = [1, 20, 200]
     settings = [{"rho": rho, "T": T, "epoch": epoch, "draw": draw}
-                for rho, T, epoch in product([0.05, 0.5, 1], [0.5, 5], [16, 1024, 16384])]
+                for rho, T, epoch in product([0, 0.05, 0.5, 1], [0.5, 5], [16, 1024, 16384])]
     results = evaluate(
         StudentExplorer,
         """({experiment}, [task, sizes, settings]) => {
@@ -92,7 +92,7 @@ def test_student_in_browser_and_library_agree(evaluate, task, draw):
 def test_risk_in_browser_and_library_agree(evaluate, task):
     sizes = [1, 6, 20, 60, 200]
     settings = [{"rho": rho, "T": T, "epoch": epoch}
-                for rho, (T, epoch) in product([0.05, 0.9, 1], [(0.5, 16), (5, 1024)])]
+                for rho, (T, epoch) in product([0, 0.05, 0.9, 1], [(0.5, 16), (5, 1024)])]
     results = evaluate(
         RiskExplorer,
         """({experiment}, [task, sizes, settings]) => {
