@@ -1,5 +1,6 @@
 """An explorer on a page, as a reader handles it."""
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
@@ -31,7 +32,7 @@ class Shown:
         return dict(zip(names, map(number, self.find(".kd-controls output").all_inner_texts()), strict=True))
 
     def reading(self, name):
-        return number(self.find(f"[data-read={name}]").inner_text().removesuffix(" %").removesuffix("°").removesuffix(" t"))
+        return number(re.sub(" %| t|°", "", self.find(f"[data-read={name}]").inner_text()))
 
     def curves(self):
         return self.find("svg path").evaluate_all("(paths) => paths.map((p) => p.getAttribute('d'))")

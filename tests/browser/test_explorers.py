@@ -140,7 +140,8 @@ def test_explorer_of_students_follows_the_mouse(browser, served, home, chart, ho
 
 
 def test_student_restores_a_link_and_agrees_with_the_library(browser, served, task):
-    for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6), (0, 5, 60, 64, 2)):
+    for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6),
+                                   (0, 5, 60, 64, 2)):
         state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
         with opened_at(browser, served, STUDENT, state) as shown:
             assert shown.sliders() == state
@@ -221,8 +222,8 @@ def test_students_of_hard_labels_alone_are_those_of_their_signs(browser, served,
         near = [shown.reading(name) for name in names]
         shown.press("rho", "Home")
         assert shown.find(".kd-note").inner_text().startswith(
-            "ρ = 0: hard labels alone. Their targets lie at ±∞; drawn is the limit, the student of the labels’ signs, in "
-            "units of the threshold t.")
+            "ρ = 0: hard labels alone. Their targets lie at ±∞; drawn is the limit, the student of the labels’ signs, "
+            "in units of the threshold t.")
         assert [shown.reading(name) for name in names] == pytest.approx(near, abs=1)
         drawn = shown.find("svg path.kd-fit").first
         assert drawn.is_visible() and drawn.get_attribute("d")

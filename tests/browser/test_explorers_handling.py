@@ -1,7 +1,20 @@
 """What all explorers share: things to try, links, fingers that scroll, and what is said and printed."""
 
 import pytest
-from shown import CLASSES, CORRECTION, INEFFICIENCY, RISK, STUDENT, Shown, centred, fragment, number, opened_at, swipe, visit
+from shown import (
+    CLASSES,
+    CORRECTION,
+    INEFFICIENCY,
+    RISK,
+    STUDENT,
+    Shown,
+    centred,
+    fragment,
+    number,
+    opened_at,
+    swipe,
+    visit,
+)
 from watched import PHONE, opened
 
 from kdlib import explorers

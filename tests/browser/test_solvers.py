@@ -332,3 +332,15 @@ CLASS_BARS = [({"z_t": [1]}, "z_t must hold 2 to 10 logits, got [1]: "),
 def test_explorer_refuses_bad_settings(explorer_class, bad, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         explorer_class(**bad)
+
+
+def test_explorer_refuses_what_it_does_not_know():
+    known = re.escape("no setting of StudentExplorer: it has T, draw, epoch, n, rho")
+    with pytest.raises(TypeError, match=f"temperature is {known}"):
+        StudentExplorer(temperature=2)
+    with pytest.raises(TypeError, match=f"N is {known}"):
+        StudentExplorer(examples=[("all samples", {"N": 200})])
+    with pytest.raises(ValueError, match=re.escape("n must be a whole number from 1 to 200, got 201: ")):
+        StudentExplorer(examples=[("more than all samples", {"n": 201})])
+    own = StudentExplorer(n=40, examples=[("fewer samples", {"n": 4})])
+    assert own.examples == [["fewer samples", {**own.examples[0][1], "n": 4, "rho": 0.5}]]
