@@ -13,6 +13,7 @@ _PAGE = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark }}
 body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 45rem; margin: auto; padding: 1rem }}
+.kd-figure {{ height: auto !important }}
 </style>
 </head><body><h1>{title}</h1>
 {body}
