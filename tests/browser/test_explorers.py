@@ -235,7 +235,7 @@ def test_risk_says_what_is_an_artefact(browser, served):
     """Where the oracle is a stand-in, and where it is compared with itself."""
     for rho, n, said in ((0.9, 50, "stands in"), (0.9, 200, "compared with itself"), (1, 20, "says nothing"),
                          (1, 200, "Outside the strip both must agree")):
-        with opened_at(browser, served, RISK, {"rho": rho, "n": n}) as shown:
+        with opened_at(browser, served, RISK, {"rho": rho, "n": n, "epoch": 1024}) as shown:
             assert said in shown.find(".kd-note").inner_text()
             assert (shown.reading("angle") == 0) == (said == "compared with itself")
 
