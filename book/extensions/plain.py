@@ -18,7 +18,7 @@ from sphinx.util import logging
 
 NOTE = ("*Drawn from [a page]({page}) of the book “{book}”, of which it is a copy: run it and change it as you like, "
         "nothing goes back.*")
-FOLDED = {"hide-input", "remove-input", "remove-cell"}
+FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 FIRST_LINE = 10_000  # where MyST-NB begins to count in the first cell, and again in each further one
 
 logger = logging.getLogger(__name__)
