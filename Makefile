@@ -9,7 +9,7 @@ INSTALLED := .venv/installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
 
-.PHONY: help book pages test matrix lab serve pdf pictures notebooks results bench lock clean
+.PHONY: help book pages test matrix copies lab serve pdf pictures notebooks results bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,10 @@ matrix: $(BIN)/uv ## test the library on every Python from 3.11 to 3.14 that is 
 	$(BIN)/python tests/matrix.py $(PYTHONS)
 
 # Not the sources in book/, which are full of what JupyterLab does not know, but what was drawn from them with the pages.
-lab: pages ## build the pages, and open the notebooks in JupyterLab
+copies: pages
 	@$(BIN)/python book/lab.py
+
+lab: copies ## build the pages, and open the notebooks in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
 		--ServerApp.root_dir=_build --ServerApp.preferred_dir=_build/lab
 

@@ -134,6 +134,11 @@ def test_what_is_left_is_markdown_that_any_viewer_shows(notebook):
             assert not re.search(r"\*\*|\]\(|\$\$|^#|^> ", text), text
 
 
+def test_its_page_offers_it_for_download(name, page):
+    [address] = re.findall(r'href="([^"]*)"[^>]*title="Download this notebook', page)
+    assert (HTML / "book" / address).resolve() == (HTML / "notebooks" / f"{name}.ipynb").resolve()
+
+
 def test_no_live_view_waits_for_a_kernel_that_is_gone(notebook):
     data = [output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs]
     assert not [kinds for kinds in data if "application/vnd.jupyter.widget-view+json" in kinds]
