@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import copy
 
 import nbformat
+from jupyter_core.paths import jupyter_data_dir
 from nbformat.sign import NotebookNotary
 
 BUILD = Path(__file__).parents[1] / "_build"
@@ -29,10 +30,13 @@ def put(source, folder):
 
 
 def main():
-    notary = NotebookNotary()
+    folder = Path(jupyter_data_dir())
+    folder.mkdir(parents=True, exist_ok=True)  # there may never have been a Jupyter here
+    notary = NotebookNotary(data_dir=str(folder))
     for source in sorted((BUILD / "html/notebooks").glob("*.ipynb")):
         put(source, BUILD / "lab")
         notary.sign(nbformat.read(source, as_version=4))  # its outputs come from this machine: JupyterLab may show them
+    notary.store.close()
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
+import lab
 import nbformat
 import pytest
 from docutils import nodes
 from extensions.execution import Book, code_cells
 from lab import put
 from markdown_it import MarkdownIt
+from nbformat.sign import NotebookNotary
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from plain import Markdown, quoted
 
 ROOT = Path(__file__).parents[1]
@@ -228,3 +231,19 @@ def test_a_changed_notebook_is_kept_beside_the_new_one(tmp_path, drawn, capsys):
         put(drawn, tmp_path)
         assert f"a-yours-{i}.ipynb" in capsys.readouterr().out
     assert found(tmp_path) == {"a.ipynb": "third", "a-yours-1.ipynb": "mine 1", "a-yours-2.ipynb": "mine 2"}
+
+
+def test_jupyterlab_may_show_the_outputs_of_copies(tmp_path, monkeypatch):
+    """On a machine that has not had Jupyter yet; of a notebook that was changed elsewhere, it may not."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "not yet" / "there"))
+    monkeypatch.setattr(lab, "BUILD", tmp_path)
+    (tmp_path / "html/notebooks").mkdir(parents=True)
+    notebook = new_notebook(cells=[new_code_cell("1", outputs=[new_output("display_data", {"text/html": "<b>1</b>"})])])
+    nbformat.write(notebook, tmp_path / "html/notebooks/a.ipynb")
+    lab.main()
+    copied = nbformat.read(tmp_path / "lab/a.ipynb", as_version=4)
+    notary = NotebookNotary(data_dir=str(tmp_path / "not yet" / "there"))
+    assert notary.check_signature(copied)
+    copied.cells[0].source = "2"
+    assert not notary.check_signature(copied)
+    notary.store.close()
