@@ -104,6 +104,12 @@ def say_what_stopped(app, exception):
         file.unlink(missing_ok=True)
 
 
+def leave_out_thebe(app, config):
+    """A page has no kernel, and what would call one declares its settings on every page, twice."""
+    for event, listeners in app.events.listeners.items():
+        app.events.listeners[event] = [each for each in listeners if each.handler.__module__ != "sphinx_thebe"]
+
+
 # --- What a notebook leaves open that did not run to its end -----------------------------------------
 
 
@@ -196,6 +202,7 @@ class FillInTime(SphinxPostTransform):
 def setup(app):
     app.connect("config-inited", find_only_what_the_contents_name, priority=999)  # when they have been read
     app.connect("config-inited", take_over_execution)
+    app.connect("config-inited", leave_out_thebe)
     app.connect("env-get-outdated", run_notebooks)
     app.connect("source-read", show_outputs)
     app.connect("doctree-read", add_note)

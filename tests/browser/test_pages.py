@@ -1,5 +1,6 @@
 """The built pages: self-contained, whole, accessible."""
 
+import ast
 import re
 from collections import Counter
 from html import unescape
@@ -178,10 +179,25 @@ def test_vendored_plotly_is_the_one_python_writes_for():
     assert re.search(r"plotly\.js .*v(\S+)", start)[1] == plotly.offline.get_plotlyjs_version()
 
 
-def test_every_module_is_in_the_reference():
-    modules = {path.stem for path in (ROOT / "kdlib").glob("[a-z]*.py")}
-    modules |= {path.parent.name for path in (ROOT / "kdlib").glob("[a-z]*/__init__.py")}
-    assert modules == set(re.findall(r"automodule:: kdlib\.(\w+)", (ROOT / "book/reference.md").read_text("utf-8")))
+def public_names(source):
+    """What a module defines, or says that it offers."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) if not name.startswith("_"):
+                yield name
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=names):
+                yield from ast.literal_eval(names)
+
+
+def test_every_public_name_is_on_one_page_of_the_reference(on_disk):
+    modules = {path.stem: path for path in (ROOT / "kdlib").glob("[a-z]*.py")}
+    modules |= {path.parent.name: path for path in (ROOT / "kdlib").glob("[a-z]*/__init__.py")}
+    expected = {f"module-kdlib.{module}" for module in modules}
+    for module, path in modules.items():
+        expected |= {f"kdlib.{module}.{name}" for name in public_names(path.read_text("utf-8"))}
+    assert len(modules) > 15 and len(expected) > 100
+    pages = [Anchors(path.read_text("utf-8")).targets for path in HTML.glob("book/reference/*.html")]
+    assert not {name for name in expected if sum(name in places for places in pages) != 1}
 
 
 def test_every_parameter_of_the_notebooks_is_among_the_settings(on_disk):

@@ -17,9 +17,8 @@ PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
-# The theme's own complaints: it declares Thebe's settings twice on every page, and finds no stored
-# colour mode on a first visit.
-KNOWN = ("Identifier 'THEBE_JS_URL' has already been declared", "Got invalid theme mode: . Resetting to auto.")
+# The theme's own complaint: it finds no stored colour mode on a first visit.
+KNOWN = ("Got invalid theme mode: . Resetting to auto.",)
 
 # A script that was preloaded although scripts are switched off; what was still to come when a test left the page.
 HARMLESS = ("csp", "net::ERR_ABORTED")
