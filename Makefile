@@ -9,7 +9,7 @@ INSTALLED := .venv/installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
 
-.PHONY: help book pages test matrix copies lab serve pdf pictures notebooks results bench lock clean
+.PHONY: help book pages test matrix copies lab serve pdf pictures notebooks released results bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ pictures: book ## draw the README's picture and the card for links anew (needs C
 
 notebooks: $(INSTALLED) ## run the chapters in place, refreshing the outputs that are compared
 	$(BIN)/python book/run.py
+
+released: $(INSTALLED) ## at a release, keep what the ledger says: it lists what has changed since
+	$(BIN)/python book/released.py
 
 # SCHEDULER=tcp://... computes on the workers of that Dask scheduler.
 results: $(INSTALLED) ## compute the stored results that are out of date, where an interrupted run has stopped

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 
+from kdlib._table import table
 from kdlib.statistics import Estimate
 
 HOLDS = "holds"
@@ -17,6 +18,9 @@ CONDITIONAL = "holds under a condition"
 FAILS = "does not hold as stated"
 UNDECIDED = "undecided"
 VERDICTS = HOLDS, CONDITIONAL, FAILS, UNDECIDED
+# A verdict -> its sign, and its class in style sheets.
+_MARKS = {HOLDS: ("✓", "holds"), CONDITIONAL: ("◐", "conditional"), FAILS: ("✗", "fails"),
+          UNDECIDED: ("?", "undecided")}  # fmt: skip
 
 OURS = "ours"  #: the place of a claim that is not the paper's
 MIME = "application/vnd.kdlib.claims+json"  #: the type of a ledger's records, among the forms of a cell's output
@@ -35,6 +39,7 @@ _MARGINS = {
     ">=": (lambda value, limit: value - limit, True),
     "within": (lambda value, limit: limit - abs(value), False),
 }
+_IN_WORDS = {"<": "below {}", "<=": "at most {}", ">": "above {}", ">=": "at least {}", "within": "within {} of 0"}
 
 
 @dataclass(frozen=True)
@@ -209,10 +214,9 @@ class Ledger:
     def _repr_html_(self):
         if self._begun:
             return as_table(self.records())
-        rows = [(claim, f"<td>{_stated(claim)}</td><td>{typeset(entry.criterion)}</td>"
-                        f"<td>{typeset(CLAIMS[claim].get('condition', '–'))}</td>")
+        rows = [(claim, _stated(claim), _criterion(entry.criterion), typeset(CLAIMS[claim].get("condition", "–")))
                 for claim, entry in self._entries.items()]  # fmt: skip
-        return _table(("Claim", _speaker(self._entries), "Criterion", "Tried also under a condition"), rows)
+        return table(("Claim", _speaker(self._entries), "Criterion", "Tried also under a condition"), rows, "claims")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {MIME: self.records()} if self._begun else {}
@@ -235,20 +239,37 @@ def as_table(records: list[dict], links: dict | None = None) -> str:
         records: of some claims.
         links: for each of them the name of its row and the address of its evidence, which its verdict then links to.
     """
-    rows = []
+    links, rows = links or {}, []
     for record in records:
         claim, condition = record["claim"], CLAIMS[record["claim"]].get("condition")
-        name, address = (links or {}).get(claim, ("", ""))
-        verdict = f"<b>{record['verdict']}</b>"
+        _, address = links.get(claim, ("", ""))
+        verdict = marked(record["verdict"])
         verdict = f'<a href="{address}">{verdict}</a>' if address else verdict
         under = f": {typeset(condition)}" if record["verdict"] == CONDITIONAL else ""
         numbers = zip(("as stated", condition), measurements(record).values(), strict=False)
         measured = "".join(f"<div>{typeset(how)}: <b>{escape(number)}</b></div>" for how, number in numbers)
-        cells = (f"<td>{_stated(claim)}</td><td><div>{typeset(record['criterion'])}</div>{measured}</td>"
-                 f"<td>{verdict}{under}<div>{typeset(record['remark'])}</div></td>")  # fmt: skip
-        rows.append((claim, cells, name))
+        rows.append((claim, _stated(claim), f"<div>{_criterion(record['criterion'])}</div>{measured}",
+                     f"{verdict}{under}<div>{typeset(record['remark'])}</div>"))  # fmt: skip
     speaker = _speaker(record["claim"] for record in records)
-    return _table(("Claim", speaker, "Criterion and measurement", "Verdict"), rows)
+    names = [links.get(record["claim"], ("",))[0] for record in records]
+    return table(("Claim", speaker, "Criterion and measurement", "Verdict"), rows, "claims", ids=names)
+
+
+def marked(verdict: str) -> str:
+    """HTML of one of the verdicts, with a sign before the words.
+
+    >>> marked("does not hold as stated")
+    '<b class="verdict fails"><span aria-hidden="true">✗</span> does not hold as stated</b>'
+    """
+    sign, style = _MARKS[verdict]
+    return f'<b class="verdict {style}"><span aria-hidden="true">{sign}</span> {verdict}</b>'
+
+
+def _criterion(text):
+    """HTML of a criterion: what is measured, and its relation in words."""
+    measured, _, relation = text.rpartition(", ")
+    sign, _, limit = relation.partition(" ")
+    return f"{typeset(measured)}: must be {_IN_WORDS[sign].format(limit.replace('-', '−', 1))}"
 
 
 def _speaker(claims):
@@ -258,16 +279,6 @@ def _speaker(claims):
 
 def _stated(claim):
     return f"{typeset(CLAIMS[claim]['claim'])} <i>{escape(CLAIMS[claim]['place'])}</i>"
-
-
-def _table(names, rows):
-    def row(claim, cells, name=""):
-        name = name and f' id="{name}"'
-        return f'<tr{name}><th scope="row">{claim}</th>{cells}</tr>'
-
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = "".join(row(*each) for each in rows)
-    return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def plain(text: str) -> str:

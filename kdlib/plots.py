@@ -25,7 +25,7 @@ _TEMPLATE = go.layout.Template(
         font=dict(family="system-ui, sans-serif", size=14, color=PALETTE["grey"]),
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin=dict(l=60, r=16, t=16, b=56),
+        margin=dict(l=66, r=16, t=16, b=56),
         height=430,
         legend=dict(orientation="h", x=0, y=1.02, xanchor="left", yanchor="bottom"),
         xaxis=_AXIS,
@@ -79,6 +79,7 @@ if (root !== undefined) {{
   const host = document.querySelector('[data-figure="{name}"]:has(.kd-still)');
   host.setAttribute("role", "img");
   host.setAttribute("aria-label", host.firstChild.alt);
+  host.still = host.firstChild; // for whoever wants the picture
   host.replaceChildren();
   const {{data, layout}} = {content};
   Plotly.newPlot(host, data, layout, {{responsive: true, displayModeBar: false}});

@@ -30,6 +30,7 @@ sphinx:
     notebooks: book/extensions
     ledger: book/extensions
     settings: book/extensions
+    passports: book/extensions
     fresh_pages: book/extensions
   config:
     suppress_warnings: [mystnb.unknown_mime_type, mystnb.mime_priority]
@@ -56,6 +57,8 @@ PAGES = {
         ```
         ```{open-claims}
         ```
+        ```{changes}
+        ```
         Elsewhere: half is {glue:text}`01_half.ipynb::half:.2f`, double {glue:text}`02_problem_setup.ipynb::double:.2f`.
         """,
     "settings": """
@@ -68,6 +71,7 @@ PAGES = {
         ```
         """,
 }
+RELEASED = '{"version": "0.9", "claims": {"2.2": {"verdict": "undecided", "criterion": "none"}, "1.99": {}}}'
 HALF = [
     "# The half",
     ("n = 3  # how many", "parameters"),
@@ -111,6 +115,7 @@ class Tiny:
         self.write("kdlib/_checks.py", "def __getattr__(name):\n    return lambda *values: None\n")
         self.write("kdlib/tiny.py", TINY)
         self.write("requirements.txt", "# nothing")
+        self.write("book/released.json", RELEASED)
         self.write("_config.yml", CONFIG)
         self.write("_toc.yml", CONTENTS)
         for name, text in PAGES.items():
@@ -201,8 +206,10 @@ def test_a_book_shows_what_its_notebooks_computed(tiny):
     assert "claims, 1 holds as it stands and" in tiny.text("index")
     assert "Claim 2.2 holds: measured 8." in tiny.text("index")
     assert "half is 1.50, double 8.00" in tiny.text("claims")
+    changed = "Since version 0.9, of 2 claims: 2.2: holds; it was: undecided. 1.99 is no longer among the claims."
+    assert changed in tiny.text("claims")
     html = (tiny.root / "_build/html/book/claims.html").read_text("utf-8")
-    assert '<a href="02_problem_setup.html#evidence-2-2"><b>holds</b></a>' in html
+    assert re.search(r'<a href="02_problem_setup.html#evidence-2-2"><b class="verdict holds">.* holds</b></a>', html)
     assert re.search(r"Half is 1\.5\. It takes \d+ seconds", tiny.text("01_half"))
     assert "n3how manyours" in tiny.text("settings")
     assert "Setting.d2dimension of the inputs" in tiny.text("settings")

@@ -13,6 +13,7 @@ from kdlib.claims import (
     Ledger,
     Relation,
     as_table,
+    marked,
     measurements,
     plain,
     typeset,
@@ -175,4 +176,14 @@ def test_a_verdict_links_to_its_evidence():
     [record] = ledger_of(WITHOUT, 1.0).records()
     html = as_table([record], {WITHOUT: ("a-row", "chapter.html#cell")})
     assert '<tr id="a-row"><th scope="row">2.4</th>' in html
-    assert '<a href="chapter.html#cell"><b>holds</b></a>' in html
+    assert f'<a href="chapter.html#cell">{marked(HOLDS)}</a>' in html
+
+
+@pytest.mark.parametrize("relation, words", [
+    ("< 0.2", "below 0.2"), ("<= 1e-9", "at most 1e−9"), ("> 0", "above 0"), (">= -1", "at least −1"),
+    ("within 0.2", "within 0.2 of 0"),
+])  # fmt: skip
+def test_a_criterion_is_told_in_words(relation, words):
+    [record] = ledger_of(WITHOUT, 1.0).records()
+    html = as_table([record | {"criterion": f"largest $z_t$, at every $T$, {relation}"}])
+    assert f"at every <span class=\"math\">\\(T\\)</span>: must be {words}</div>" in html

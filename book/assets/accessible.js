@@ -1,4 +1,4 @@
-// Three things that the theme and its extensions leave undone for assistive technology.
+// What the theme and its extensions leave undone, for assistive technology and for paper.
 addEventListener("DOMContentLoaded", () => {
   // The sidebar, with the logo and the search field, is outside every landmark.
   const sidebar = document.querySelector(".bd-sidebar-primary");
@@ -15,4 +15,12 @@ addEventListener("DOMContentLoaded", () => {
   };
   document.addEventListener("toggle", reach, true);
   document.addEventListener("click", () => requestAnimationFrame(reach));
+});
+
+// Paper is white: a page that is dark is printed as a light one.
+const paper = matchMedia("print");
+paper.addEventListener("change", () => {
+  const { dataset } = document.documentElement;
+  if (paper.matches) dataset.screenTheme = dataset.theme;
+  dataset.theme = paper.matches ? "light" : dataset.screenTheme;
 });

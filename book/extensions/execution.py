@@ -121,7 +121,8 @@ class _Notebook:
         code = "\n".join(python(cell.source) for cell in code_cells(self.notebook))
         package = self.book.root / "kdlib"
         try:
-            used, stored = _source().digest(code, package=package), _source().stored(code, package=package)
+            source = library("_source")
+            used, stored = source.digest(code, package=package), source.stored(code, package=package)
             claims = [claim for claim in self.book.claims.items() if claim[1]["chapter"] == self.path.stem]
         except Exception:  # a module that is missing, or has a mistake: the run will tell
             return None
@@ -288,10 +289,10 @@ def python(source):
     return ""
 
 
-def _source():
-    """The module kdlib._source, without the rest of kdlib, whose import takes seconds."""
-    if "_source" not in sys.modules:
-        spec = spec_from_file_location("_source", Path(__file__).parents[2] / "kdlib" / "_source.py")
-        sys.modules["_source"] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["_source"])
-    return sys.modules["_source"]
+def library(name):
+    """A module of kdlib that needs no other, without the rest, whose import takes seconds."""
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).parents[2] / "kdlib" / f"{name}.py")
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]

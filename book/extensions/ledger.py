@@ -5,6 +5,7 @@ A chapter shows its ledger, whose records are in the cell's output. From all tha
     {ledger} DOCUMENT      a directive: the chapter's table, each verdict linked to the cell that measured it
     {open-claims}          a directive: the claims that no chapter has measured
     {verdicts} PART        a directive: how many claims have which verdict, by chapter
+    {changes}              a directive: what has changed since the release that `book/released.py` has kept
     {claim}`3.4`           a role: the claim's number, linked to its row in a {ledger} or in {open-claims}
     {verdict}`3.4`         a role: its verdict
     {measured}`3.4`        a role: what was measured, as stated, or under a condition: {measured}`3.4 | CONDITION`
@@ -20,18 +21,21 @@ warns if there is none.
 """
 
 import ast
+import json
 from collections import Counter
 from html import escape
 from importlib import import_module
+from pathlib import Path
 
 from docutils import nodes
-from execution import code_cells, python
-from notebooks import missing, placeholder
+from execution import code_cells, library, python
+from notebooks import missing, placeholder, shown_cells
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 PAGE = "book/claims"
+RELEASED = Path(__file__).parents[1] / "released.json"
 TYPE = "application/vnd.kdlib.claims+json"  # kdlib.claims.MIME, whose import takes seconds
 OPEN = "open"
 MISSING = "not available"
@@ -51,6 +55,7 @@ class Directive(SphinxDirective):
     optional_arguments = 1
 
     def run(self):
+        self.env.note_dependency(str(RELEASED))
         return [from_ledger(what=self.name.replace("-", "_"), of="".join(self.arguments))]
 
 
@@ -161,15 +166,34 @@ class FillIn(SphinxPostTransform):
         never = [claim for claim in self.listed if self.verdict_of(claim) == OPEN]
         if not never:
             return nodes.paragraph("", "None: every claim of the list has been measured.")
-        rows = (f'<tr id="{row(claim)}"><th scope="row">{claim}</th><td>{self.library.typeset(each["claim"])}</td>'
-                f"<td>{escape(each['place'])}</td></tr>" for claim, each in self.listed.items() if claim in never)
-        return table(("Claim", "What it says", "Where"), rows)
+        rows = ((claim, self.library.typeset(self.listed[claim]["claim"]), escape(self.listed[claim]["place"]))
+                for claim in never)  # fmt: skip
+        return table(("Claim", "What it says", "Where"), rows, "claims", ids=map(row, never))
+
+    def changes(self, _):
+        """Claims that are new, or gone, or have another criterion or verdict. What is not available has not changed."""
+        if not RELEASED.exists():
+            return nodes.paragraph("", "There has been no release yet.")
+        released = json.loads(RELEASED.read_text("utf-8"))
+        before = released["claims"]
+        now = {claim: known for found in self.found.values() for claim, known in found.items()}
+        items = []
+        for claim in self.listed:
+            if claim in now and claim not in before:
+                items.append((self.claim(claim), nodes.Text(f" is new: {now[claim]['verdict']}.")))
+            elif claim in now and now[claim]["verdict"] != before[claim]["verdict"]:
+                changed = f": {now[claim]['verdict']}; it was: {before[claim]['verdict']}."
+                items.append((self.claim(claim), nodes.Text(changed)))
+            elif claim in now and now[claim]["criterion"] != before[claim]["criterion"]:
+                items.append((self.claim(claim), nodes.Text(" has another criterion, and the same verdict.")))
+        gone = [claim for claim in before if claim not in self.listed]
+        items += [(nodes.Text(f"{claim} is no longer among the claims."),) for claim in gone]
+        first = nodes.paragraph("", f"Since version {released['version']}, of {len(before)} claims:" if items else
+                                f"Nothing since version {released['version']}: neither a verdict nor a criterion.")
+        listed = nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph("", "", *item)) for item in items))
+        return nodes.container("", first, *([listed] if items else []))
 
     def verdicts(self, part):
-        def counts(name, values):
-            cells = "".join(f"<td>{value or '–'}</td>" for value in values)
-            return f'<tr><th scope="row">{name}</th>{cells}</tr>'
-
         own = set(self.part(part))
         total = Counter(map(self.verdict_of, own))
         columns = [*self.library.VERDICTS, *(verdict for verdict in (OPEN, MISSING) if total[verdict])]
@@ -182,9 +206,12 @@ class FillIn(SphinxPostTransform):
             # On one page all sections of this name have one address.
             target = f"document-{docname}" if self.app.builder.name == "singlehtml" else "claims-checked"
             link = f'<a href="{self.uri(docname, target)}">{title}</a>'
-            rows.append(counts(link, [count[verdict] for verdict in columns]))
-        rows.append(counts("<b>all</b>", [total[verdict] for verdict in columns]))
-        return table(("Claims of", *columns), rows, "verdicts")
+            rows.append((link, *(count[verdict] or "–" for verdict in columns)))
+        rows.append(("<b>all</b>", *(total[verdict] or "–" for verdict in columns)))
+        return table(("Claims of", *map(self.marked, columns)), rows, "verdicts")
+
+    def marked(self, verdict):
+        return self.library.marked(verdict) if verdict in self.library.VERDICTS else verdict
 
 
 def row(claim):
@@ -195,10 +222,13 @@ def evidence(claim):
     return "evidence-" + claim.replace(".", "-")
 
 
-def table(names, rows, style="claims"):
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    html = f'<table class="{style}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    return nodes.raw("", html, format="html")
+def table(*contents, **more):
+    return nodes.raw("", library("_table").table(*contents, **more), format="html")
+
+
+def add_filter(app, pagename, templatename, context, doctree):
+    if pagename == PAGE:
+        app.add_js_file("ledger.js")
 
 
 def keep_records(app, docname, source):
@@ -212,11 +242,8 @@ def keep_records(app, docname, source):
 def mark_evidence(app, doctree):
     """Name the first cell in which a claim is measured."""
     seen = app.env.metadata[app.env.docname]["evidence"] = []
-    for cell in doctree.findall(nodes.container):
-        if "cell" not in cell["classes"]:
-            continue
-        blocks = (block for block in cell.findall(nodes.literal_block) if "cell_input" in block.parent["classes"])
-        for claim in measured_in("\n".join(block.astext() for block in blocks)):
+    for cell, source in shown_cells(doctree):
+        for claim in measured_in(source):
             if claim not in seen:
                 seen.append(claim)
                 cell["ids"].append(evidence(claim))
@@ -234,9 +261,10 @@ def setup(app):
     app.add_node(from_ledger)
     for name in ("claim", "verdict", "measured", "claims"):
         app.add_role(name, Role())
-    for name in ("ledger", "open-claims", "verdicts"):
+    for name in ("ledger", "open-claims", "verdicts", "changes"):
         app.add_directive(name, Directive)
     app.add_post_transform(FillIn)
+    app.connect("html-page-context", add_filter)
     app.connect("source-read", keep_records)
     app.connect("doctree-read", mark_evidence)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

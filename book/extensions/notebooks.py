@@ -175,6 +175,14 @@ class FillInGlue(SphinxPostTransform):
                 place.replace_self(placeholder(text))
 
 
+def shown_cells(doctree):
+    """The cells with code that a reader sees, each with its code."""
+    for cell in doctree.findall(nodes.container):
+        if "cell" in cell["classes"]:
+            blocks = (block for block in cell.findall(nodes.literal_block) if "cell_input" in block.parent["classes"])
+            yield cell, "\n".join(block.astext() for block in blocks)
+
+
 # --- How long they took -------------------------------------------------------------------------------
 
 

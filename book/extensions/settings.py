@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
-from execution import python
+from execution import library, python
 from notebooks import notebooks
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
@@ -61,12 +61,8 @@ class FillInAddresses(SphinxPostTransform):
 
 def table(caption, names, rows):
     """HTML, or nothing if there are no rows."""
-    body = ""
-    for name, *rest in rows:
-        body += f'<tr><th scope="row"><code>{name}</code></th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return body and (f'<table class="claims settings"><caption>{caption}</caption>'
-                     f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    rows = [(f"<code>{name}</code>", *others) for name, *others in rows]
+    return library("_table").table(names, rows, "claims settings", caption=caption) if rows else ""
 
 
 def code(value):
@@ -115,9 +111,8 @@ def experiments():
 class StoredRuns(SphinxDirective):
     def run(self):
         self.env.metadata[self.env.docname]["stored"] = stored()
-        rows = "".join(map(self.row, sorted([*STORED.glob("*.json"), *STORED.glob("*.npz")])))
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Made by", "On", "With"))
-        html = f'<table class="claims settings stored"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        rows = map(self.row, sorted([*STORED.glob("*.json"), *STORED.glob("*.npz")]))
+        html = library("_table").table(("Made by", "On", "With"), rows, "claims settings stored")
         return [nodes.raw("", html, format="html")]
 
     def row(self, path):
@@ -126,8 +121,7 @@ class StoredRuns(SphinxDirective):
         if isinstance(settings, dict):
             repeated = {"repetitions": known["repetitions"]} if "repetitions" in known else {}
             settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in (settings | repeated).items())
-        return (f'<tr><th scope="row"><code>{escape(known["command"])}</code></th><td>{known["date"]}</td>'
-                f"<td>{escape(str(settings))}</td></tr>")
+        return f"<code>{escape(known['command'])}</code>", known["date"], escape(str(settings))
 
 
 def provenance(path):

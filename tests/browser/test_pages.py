@@ -62,7 +62,8 @@ def test_every_claim_has_a_verdict_or_is_open(on_disk):
                 verdicts |= found
     rows = re.findall(r'<tr id="claim-([\d-]+)">(.*?)</tr>', html, re.DOTALL)
     assert sorted(claim.replace("-", ".") for claim, _ in rows) == sorted(CLAIMS)
-    shown = {claim.replace("-", "."): re.search(r"<b>([a-z ]+)</b></a>", row) for claim, row in rows}
+    verdict = re.compile(r'<b class="verdict.*?</span> ([a-z ]+)</b></a>')
+    shown = {claim.replace("-", "."): verdict.search(row) for claim, row in rows}
     assert {claim: found[1] for claim, found in shown.items() if found} == verdicts
 
     papers = {claim for claim, each in CLAIMS.items() if each["place"] != OURS}
@@ -169,9 +170,53 @@ def test_low_contrast_in_code_is_noticed(browser, served):
         assert any("color-contrast" in line for line in accessibility_violations(page, runOnly=["color-contrast"]))
 
 
+@pytest.mark.parametrize("path", ["book/02_problem_setup", "book/05_imperfect_teacher"])
+def test_equations_and_code_are_whole_on_a_desktop(browser, on_disk, path):
+    """At one device pixel for each of the page's: nothing is cut where it would overflow."""
+    with opened(browser, on_disk, f"{path}.html") as page:
+        equations = page.locator("div.math:visible")
+        assert equations.count() > 5
+        assert not equations.locator("mjx-container").evaluate_all(
+            "(all) => all.filter((m) => m.scrollWidth > m.clientWidth || m.scrollHeight > m.clientHeight)"
+            ".map((m) => m.parentElement.id)")
+        for equation in equations.all():
+            equation.scroll_into_view_if_needed()
+            cut = equation.screenshot()
+            equation.evaluate("(m) => [m, ...m.children].forEach((n) => { n.style.overflow = 'visible'; })")
+            assert equation.screenshot() == cut, equation.get_attribute("id")
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        assert not page.locator("article div.cell_input pre:visible").evaluate_all(
+            "(all) => all.filter((pre) => pre.scrollWidth > pre.clientWidth).map((pre) => pre.textContent)")
+
+
+def test_symbols_are_explained_on_a_phone(browser, on_disk):
+    with opened(browser, on_disk, "book/notation.html", viewport=PHONE) as page:
+        cells = page.locator("article td:visible")
+        sides = cells.evaluate_all("(all) => all.map((td) => td.getBoundingClientRect().right)")
+        assert len(sides) > 60 and max(sides) <= PHONE["width"]
+
+
+def test_a_dark_page_is_printed_as_a_light_one(browser, served):
+    with opened(browser, served, "book/06_conclusion.html", color_scheme="dark") as page:
+        ink = "getComputedStyle(document.querySelector('article p')).color.match(/\\d+/g).slice(0, 3).map(Number)"
+        assert min(page.evaluate(ink)) > 150
+        page.emulate_media(media="print", color_scheme="dark")
+        page.wait_for_function(f"Math.max(...{ink}) < 100")
+        page.emulate_media(media="screen", color_scheme="dark")
+        page.wait_for_function(f"Math.min(...{ink}) > 150")
+
+
 def test_search_finds_the_threshold(browser, served):
     with opened(browser, served, "search.html?q=threshold") as page:
         page.locator("#search-results li a").first.wait_for()
+
+
+@pytest.mark.parametrize("sought", ["own data", "distil own data"])
+def test_search_finds_the_pages_for_ones_own_data_first(browser, served, sought):
+    with opened(browser, served, f"search.html?q={sought}") as page:
+        page.locator("#search-results li a").nth(5).wait_for()
+        first = page.locator("#search-results li > a").all_inner_texts()[:4]
+        assert any(title.startswith("Tutorial: distil on your own data") for title in first), first
 
 
 def test_vendored_plotly_is_the_one_python_writes_for():
