@@ -206,6 +206,7 @@ def test_a_book_shows_what_its_notebooks_computed(tiny):
     assert "claims, 1 holds as it stands and" in tiny.text("index")
     assert "Claim 2.2 holds: measured 8." in tiny.text("index")
     assert "half is 1.50, double 8.00" in tiny.text("claims")
+    assert "Drawn by cell 4 of book/02_problem_setup.ipynb." in tiny.text("02_problem_setup")
     changed = "Since version 0.9, of 2 claims: 2.2: holds; it was: undecided. 1.99 is no longer among the claims."
     assert changed in tiny.text("claims")
     html = (tiny.root / "_build/html/book/claims.html").read_text("utf-8")

@@ -5,6 +5,10 @@ addEventListener("DOMContentLoaded", () => {
   sidebar?.setAttribute("role", "complementary");
   sidebar?.setAttribute("aria-label", "The book");
 
+  // What unfolds a part of its contents has a picture, and no name.
+  for (const summary of document.querySelectorAll("nav details > summary"))
+    summary.setAttribute("aria-label", `Pages of ${summary.closest("li").querySelector("a").textContent.trim()}`);
+
   // The bibliography's list has entries of a role that ARIA has withdrawn.
   for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.setAttribute("role", "listitem");
 

@@ -12,8 +12,8 @@ from docutils import nodes
 from notebooks import GlueFigure, shown_cells
 
 
-class passport(nodes.General, nodes.Element):
-    """A place for what is to be said of a figure that is glued under a name."""
+class passport(nodes.Invisible, nodes.Element):
+    """What is said of a figure that is glued under a name; on pages alone."""
 
 
 class FigureWithPassport(GlueFigure):
@@ -36,7 +36,8 @@ def fill_in(app, doctree):
             continue
         name = f"drawn-{place['key']}"
         cell["ids"].append(name)
-        place.replace_self(nodes.raw("", html(app, cell, name, figure["ids"][0], seed), format="html"))
+        place["html"] = html(app, cell, name, figure["ids"][0], seed)
+        del place["figure"]
 
 
 def html(app, cell, name, figure, seed):
@@ -62,8 +63,13 @@ def bibtex(config, figure, page, notebook):
 }}"""
 
 
+def draw(translator, node):
+    translator.body.append(node["html"])
+    raise nodes.SkipNode
+
+
 def setup(app):
-    app.add_node(passport)
+    app.add_node(passport, html=(draw, None))
     app.add_directive_to_domain("glue", "figure", FigureWithPassport, override=True)
     app.connect("doctree-read", fill_in)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
