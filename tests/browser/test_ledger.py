@@ -14,7 +14,7 @@ def shown(page):
     """The claims whose rows a reader sees, and their verdicts."""
     rows = page.locator("tr[id^=claim-]:visible")
     return dict(rows.evaluate_all("""(rows) => rows.map((row) =>
-        [row.id.slice(6).replace("-", "."), row.querySelector(".verdict").lastChild.textContent.trim()])"""))
+        [row.id.slice(6).replace("-", "."), row.querySelector(".verdict")?.lastChild.textContent.trim() ?? "open"])"""))
 
 
 def test_verdicts_and_chapters_are_chosen_by_keyboard_and_the_address_follows(browser, site):
