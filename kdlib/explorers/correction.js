@@ -9,20 +9,18 @@ import { apart, nestedStudents } from "./students.js";
 
 const SIDE = 37; // points of the map's grid on each side of [-1, 1]^2
 const PLACE = Array.from({ length: SIDE }, (_, i) => (2 * i) / (SIDE - 1) - 1);
-const SIZES = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
-const EPOCHS = Array.from({ length: 11 }, (_, i) => 2 ** (4 + i));
 const RATIOS = [0, 0.01, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1];
 const BESIDE = [16, 64, 256]; // sizes whose projections are drawn beside that of n
 
-const CONTROLS = [
+const controls = ({ sizes, epochs }) => [
   RATIO,
   TEMPERATURE,
-  { name: "n", label: "<i>n</i> samples", ...among(SIZES) },
-  { name: "epoch", label: "teacher’s epochs", ...among(EPOCHS) },
+  { name: "n", label: "<i>n</i> samples", ...among(sizes) },
+  { name: "epoch", label: "teacher’s epochs", ...among(epochs) },
 ];
 
 /** Students of all soft ratios and projections at all epochs: a function of the rest of the state. */
-export function experiment({ network, x, z_g, z_t, truth, teachers }) {
+export function experiment({ network, x, epochs, z_g, z_t, truth, teachers }) {
   const grid = Float64Array.from(truth.flatMap((_, k) => [PLACE[k % SIDE], PLACE[Math.floor(k / SIDE)]]));
   const students = nestedStudents(Float64Array.from(x), grid, network);
   const y = z_g.map((z) => (z > 0 ? 1 : 0));
@@ -65,10 +63,10 @@ export function experiment({ network, x, z_g, z_t, truth, teachers }) {
   const wrong = teachers.map(error);
   let projected = {};
   return ({ T, n, epoch }) => {
-    const e = EPOCHS.indexOf(epoch);
+    const e = epochs.indexOf(epoch);
     const targets = (rho) => z_t[e].slice(0, n).map((z, i) => target(z, y[i], rho, T));
     const student = (rho) => students.predict(students.coordinates(targets(rho)), n);
-    if (projected.T !== T) projected = { T, all: EPOCHS.map((_, e) => project(e, T)) };
+    if (projected.T !== T) projected = { T, all: epochs.map((_, e) => project(e, T)) };
     return {
       y, z_t: z_t[e], targets, student, error, wrong, teacher: teachers[e],
       errors: RATIOS.map((rho) => error(student(rho))), projections: projected.all,
@@ -147,7 +145,7 @@ function inWords(rho, { error, errors }, cosine) {
   return `${turn} ${start}, ${from} with soft labels alone, ${falls ? "falls" : "rises"}: ${to} at this ρ.`;
 }
 
-function build({ host, id, model, change }) {
+function build({ host, id, model, change, controls }) {
   const { pictures: [map, ...charts], tell } = fill(host, `
     ${canvas(id, "map", "kd-map")}
     <div class="kd-charts">
@@ -161,7 +159,7 @@ function build({ host, id, model, change }) {
       <span class="kd-truth">truth</span><span class="kd-teacher">teacher</span>
       <span class="kd-fit">student</span><span class="kd-error">student wrong</span>
       <span class="kd-dot kd-both">classes 1, 0</span><span class="kd-dot kd-both kd-wrong">teacher wrong</span></p>
-    ${sliders(id, CONTROLS)}
+    ${sliders(id, controls)}
     <dl class="kd-readout">
       <div class="kd-fit"><dt>student’s error</dt><dd data-read="student"></dd></div>
       <div><dt>with <i>ρ</i> = 1</dt><dd data-read="soft"></dd></div>
@@ -172,6 +170,7 @@ function build({ host, id, model, change }) {
     </dl>`);
 
   const task = model.get("task");
+  const { epochs } = task;
   const solve = experiment(task);
 
   const plane = plot(map, id);
@@ -252,11 +251,11 @@ function build({ host, id, model, change }) {
 
   function drawCharts(now, rho, n, epoch, error) {
     const cosines = (n) => now.projections.map((all) => all[n - 1].cosine);
-    scale([...now.errors, now.wrong[EPOCHS.indexOf(epoch)]], [n, ...BESIDE].flatMap(cosines));
-    const wrong = 100 * now.wrong[EPOCHS.indexOf(epoch)];
+    scale([...now.errors, now.wrong[epochs.indexOf(epoch)]], [n, ...BESIDE].flatMap(cosines));
+    const wrong = 100 * now.wrong[epochs.indexOf(epoch)];
     level.setAttribute("d", line([0, 1], [wrong, wrong], sideFrame));
     curve.setAttribute("d", line(RATIOS, now.errors.map((v) => 100 * v), sideFrame));
-    const path = (values) => (values.every(Number.isFinite) ? line(EPOCHS, values, belowFrame) : "");
+    const path = (values) => (values.every(Number.isFinite) ? line(epochs, values, belowFrame) : "");
     projection.setAttribute("d", path(cosines(n)));
     BESIDE.forEach((n, i) => beside[i].setAttribute("d", path(cosines(n))));
     names.replaceChildren();
@@ -268,14 +267,14 @@ function build({ host, id, model, change }) {
     });
     // Epochs at which the teacher errs less than the student of hard labels, each halfway to its neighbours.
     const { left, right, top, bottom, x } = belowFrame;
-    const less = EPOCHS.filter((_, e) => now.wrong[e] < now.errors[0]);
-    const [first, last] = [EPOCHS[0], EPOCHS.at(-1)];
+    const less = epochs.filter((_, e) => now.wrong[e] < now.errors[0]);
+    const [first, last] = [epochs[0], epochs.at(-1)];
     over.setAttribute("d", less.map((epoch) => {
       const from = epoch === first ? left : x(epoch / Math.SQRT2);
       return `M${from} ${top}H${epoch === last ? right : x(epoch * Math.SQRT2)}V${bottom}H${from}Z`;
     }).join(""));
 
-    const cosine = cosines(n)[EPOCHS.indexOf(epoch)];
+    const cosine = cosines(n)[epochs.indexOf(epoch)];
     const marker = [[sideFrame, rho, 100 * error], [belowFrame, epoch, cosine]];
     marker.forEach(([frame, a, b], i) => {
       attributes(guides[i], { x1: frame.x(a), x2: frame.x(a), y1: frame.top, y2: frame.bottom });
@@ -285,12 +284,12 @@ function build({ host, id, model, change }) {
   }
 
   function draw() {
-    const [rho, T, n, epoch] = CONTROLS.map(({ name }) => model.get(name));
+    const [rho, T, n, epoch] = controls.map(({ name }) => model.get(name));
     const key = [T, n, epoch].join();
     if (known?.key !== key) known = { key, ...solve({ T, n, epoch }) };
     const student = known.student(rho);
     const error = known.error(student);
-    const e = EPOCHS.indexOf(epoch);
+    const e = epochs.indexOf(epoch);
     const { wrong, corrected } = drawMap(known, student, n, known.targets(rho));
     const { cosine, less } = drawCharts(known, rho, n, epoch, error);
     const { derivative } = known.projections[e][n - 1];
@@ -314,11 +313,11 @@ function build({ host, id, model, change }) {
 
   follow(charts[0], (x) => change("rho", Math.round(100 * Math.min(1, Math.max(0, sideFrame.at(x)))) / 100));
   follow(charts[1], (x) => {
-    const stop = Math.round(Math.log2(Math.min(EPOCHS.at(-1), Math.max(EPOCHS[0], belowFrame.at(x)))));
+    const stop = Math.round(Math.log2(Math.min(epochs.at(-1), Math.max(epochs[0], belowFrame.at(x)))));
     change("epoch", 2 ** stop);
   });
   return { layout, draw };
 }
 
-export const { mount, render } = explorer({ kind: "correction", prefix: "c.", controls: CONTROLS, build });
+export const { mount, render } = explorer({ kind: "correction", prefix: "c.", controls, build });
 export default { render };

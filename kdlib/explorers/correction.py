@@ -37,6 +37,7 @@ def _task():
         "network": {"depth": NETWORK.depth, "sigma_w": NETWORK.sigma_w, "sigma_b": NETWORK.sigma_b, "d": 2},
         "x": x.ravel().tolist(),
         "epochs": EPOCHS,
+        "sizes": SIZES,
         # Logits at the samples, and on the map.
         "z_g": rounded(truth(x)), "truth": rounded(truth(GRID)),
         "z_t": rounded(teacher.logits(x)), "teachers": rounded(teacher.logits(GRID), 2),

@@ -8,24 +8,19 @@ import { nestedStudents, ntk } from "./students.js";
 
 const GRID = Array.from({ length: 193 }, (_, i) => (i - 96) / 32);
 const WINDOW = 1.35;
-const HOT = 5; // the temperature
-const MODES = [2, 3, 4, 6, 8, 12];
-const EPOCHS = Array.from({ length: 6 }, (_, i) => 2 ** (4 + 2 * i));
-const FLIPS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5];
-const SIZES = Array.from({ length: 93 }, (_, i) => i + 2); // with room for the window in 128 samples
 
-const CONTROLS = [
-  { name: "q", label: "<i>q</i> modes", ...among(MODES) },
-  { name: "epoch", label: "teacher’s epochs", ...among(EPOCHS) },
+const controls = ({ modes, epochs, flips, sizes }) => [
+  { name: "q", label: "<i>q</i> modes", ...among(modes) },
+  { name: "epoch", label: "teacher’s epochs", ...among(epochs) },
   RATIO,
-  { name: "p_flip", label: "<i>p</i><sub>flip</sub>", ...among(FLIPS) },
-  { name: "n", label: "<i>n</i> samples", ...among(SIZES) },
+  { name: "p_flip", label: "<i>p</i><sub>flip</sub>", ...among(flips) },
+  { name: "n", label: "<i>n</i> samples", ...among(sizes) },
 ];
 
-/** Data inefficiency at SIZES from the norms of some runs, and its standard errors; see kdlib.data_inefficiency. */
-export function dataInefficiency(norms) {
+/** Data inefficiency at some sizes from the norms of some runs, and its standard errors; see kdlib.data_inefficiency. */
+export function dataInefficiency(norms, sizes) {
   const R = norms.length;
-  const found = SIZES.map((n) => {
+  const found = sizes.map((n) => {
     const [low, high] = [Math.floor(n / WINDOW), Math.ceil(n * WINDOW)];
     const total = (i) => norms.reduce((sum, run) => sum + run[i - 1], 0);
     const [below, above] = [total(low), total(high)];
@@ -42,7 +37,7 @@ export function dataInefficiency(norms) {
 const flipped = (run, i, p) => (0.6180339887 * (i + 1) + 0.7548776662 * run) % 1 < p;
 
 /** The task's students: a function of the state, which leaves the student of the first run to be drawn. */
-export function experiment({ network, samples, x_t, modes, epochs, coefficients }) {
+export function experiment({ network, samples, x_t, modes, epochs, sizes, T, coefficients }) {
   const combine = (rows, a) => rows.map((row) => row.reduce((sum, value, j) => sum + value * a[j], 0));
   const grid = Float64Array.from([...GRID, ...samples[0]]).sort(); // the student's peaks are at its samples
   const teacherOnGrid = ntk(grid, x_t, network);
@@ -56,7 +51,7 @@ export function experiment({ network, samples, x_t, modes, epochs, coefficients 
     const key = [q, epoch, rho].join();
     if (kept.key !== key) {
       const a = coefficients[modes.indexOf(q)][epochs.indexOf(epoch)];
-      const targets = factorised().map(({ features }) => combine(features, a).map((z) => target(z, z > 0 ? 1 : 0, rho, HOT)));
+      const targets = factorised().map(({ features }) => combine(features, a).map((z) => target(z, z > 0 ? 1 : 0, rho, T)));
       kept = { key, targets, teacher: combine(teacherOnGrid, a) };
     }
     const signs = samples.map((x, r) => x.map((_, i) => (flipped(r, i, p_flip) ? -1 : 1)));
@@ -64,7 +59,7 @@ export function experiment({ network, samples, x_t, modes, epochs, coefficients 
     const norms = c.map((values, r) => runs[r].students.weightNorms(values));
     return {
       grid, teacher: kept.teacher, signs: signs[0], targets: kept.targets[0].map((z, i) => signs[0][i] * z), norms,
-      inefficiency: dataInefficiency(norms), student: (n) => runs[0].students.predict(c[0], n),
+      inefficiency: dataInefficiency(norms, sizes), student: (n) => runs[0].students.predict(c[0], n),
     };
   };
 }
@@ -78,7 +73,7 @@ function inWords(rho, p_flip, value) {
   return `${rho ? "" : `${HARD_LABELS_ALONE} `}${what}: ${how}.${!p_flip && rho === 1 && value > 0.5 ? " Not yet here: to so few samples it looks like noise." : ""}`;
 }
 
-function build({ host, id, model, change }) {
+function build({ host, id, model, change, controls }) {
   const { pictures: [picture, chart], tell } = fill(host, `
     ${canvas(id, "title")}
     <p class="kd-legend" aria-hidden="true">
@@ -86,7 +81,7 @@ function build({ host, id, model, change }) {
       <span class="kd-dot kd-right">target</span><span class="kd-dot kd-wrong">target, sign flipped</span>
       <span class="kd-split">side of the true class</span></p>
     <div class="kd-desk">
-      ${sliders(id, CONTROLS)}
+      ${sliders(id, controls)}
       ${canvas(id, "curve", "kd-drag")}
     </div>
     <dl class="kd-readout">
@@ -96,6 +91,7 @@ function build({ host, id, model, change }) {
     </dl>`);
 
   const task = model.get("task");
+  const { sizes } = task;
   const solve = experiment(task);
 
   const main = plot(picture, id);
@@ -128,7 +124,7 @@ function build({ host, id, model, change }) {
     if (key === shape) return;
     shape = key;
     const most = Math.max(...teacher.map(Math.abs));
-    const reach = rho ? 1.05 * effectiveLogit(most, 1, 0.01, HOT) : 1.6;
+    const reach = rho ? 1.05 * effectiveLogit(most, 1, 0.01, task.T) : 1.6;
     const step = [0.5, 5, 10, 20, 50].find((step) => reach / step < 4) ?? 100;
     const width = Math.max(host.clientWidth, 260);
     frame = main.axis({
@@ -146,7 +142,7 @@ function build({ host, id, model, change }) {
   }
 
   function draw() {
-    const [q, epoch, rho, p_flip, n] = CONTROLS.map(({ name }) => model.get(name));
+    const [q, epoch, rho, p_flip, n] = controls.map(({ name }) => model.get(name));
     const now = solve({ q, epoch, rho, p_flip });
     scale(now.teacher, q, epoch, rho);
     curves.teacher.setAttribute("d", rho ? line(now.grid, now.teacher, frame) : "");
@@ -162,10 +158,10 @@ function build({ host, id, model, change }) {
     const { x, top, bottom } = chartFrame;
     const { values, errors } = now.inefficiency;
     const edge = (sign) => values.map((v, i) => v + 2 * sign * errors[i]);
-    const back = line([...SIZES].reverse(), edge(-1).reverse(), chartFrame).replace("M", "L");
-    band.setAttribute("d", `${line(SIZES, edge(1), chartFrame)}${back}Z`);
-    curve.setAttribute("d", line(SIZES, values, chartFrame));
-    const i = SIZES.indexOf(n);
+    const back = line([...sizes].reverse(), edge(-1).reverse(), chartFrame).replace("M", "L");
+    band.setAttribute("d", `${line(sizes, edge(1), chartFrame)}${back}Z`);
+    curve.setAttribute("d", line(sizes, values, chartFrame));
+    const i = sizes.indexOf(n);
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
     here.setAttribute("d", dot(chartFrame, n, values[i]));
 
@@ -176,12 +172,12 @@ function build({ host, id, model, change }) {
       + `${epoch} epochs, and the student of ${n} of its answers at rho = ${rho}, a share ${p_flip} of them with the sign flipped.`);
     describe(chart, `Data inefficiency against the number of samples, with a band of two standard `
       + `errors over ${task.samples.length} runs: ${show(values[0])} at 2, ${show(values[i])} at ${n}, ${show(values.at(-1))} at `
-      + `${SIZES.at(-1)}. Dotted: one half, hard labels; one, noise.`);
+      + `${sizes.at(-1)}. Dotted: one half, hard labels; one, noise.`);
   }
 
-  follow(chart, (x) => change("n", Math.round(Math.max(SIZES[0], Math.min(SIZES.at(-1), chartFrame.at(x))))));
+  follow(chart, (x) => change("n", Math.round(Math.max(sizes[0], Math.min(sizes.at(-1), chartFrame.at(x))))));
   return { layout, draw };
 }
 
-export const { mount, render } = explorer({ kind: "inefficiency", prefix: "i.", controls: CONTROLS, build });
+export const { mount, render } = explorer({ kind: "inefficiency", prefix: "i.", controls, build });
 export default { render };

@@ -314,10 +314,14 @@ const SLIDER = {
  * An explorer from its parts: the controls, of which those with a label have sliders, and those that `show` their
  * value bring their own; their keys' prefix in the address; and `build`, which fills the host and returns `layout`,
  * called when the host's size has changed, `draw`, called when the state has, and perhaps `press`, which is told of
- * keys. A control may hold nothing, null, and be set to that when another one that `clears` it changes.
+ * keys. A control may hold nothing, null, and be set to that when another one that `clears` it changes. Where the task
+ * says what values there are, the controls are a function of it.
  */
-export function explorer({ kind, prefix, controls, build }) {
+export function explorer({ kind, prefix, controls: given, build }) {
+  const controlsOf = (task) => (typeof given === "function" ? given(task) : given);
+
   function mount(host, model) {
+    const controls = controlsOf(model.get("task"));
     // Across the modules of a page, each of which has its own names.
     const id = `kd-${kind}-${(globalThis.kdExplorers = (globalThis.kdExplorers ?? 0) + 1)}`;
     host.classList.add("kd-explorer", `kd-${kind}`);
@@ -326,7 +330,7 @@ export function explorer({ kind, prefix, controls, build }) {
       model.set(name, value);
       model.save_changes();
     };
-    const { layout, draw, press } = build({ host, id, model, change });
+    const { layout, draw, press } = build({ host, id, model, change, controls });
     let still = false; // while one thing after another is set
     const put = (state) => {
       still = true;
@@ -379,7 +383,7 @@ export function explorer({ kind, prefix, controls, build }) {
   return {
     mount(host, state) {
       if (live.has(host.dataset.copy)) return host.remove();
-      const unmount = mount(host, pageModel(state, controls, prefix, () => reveal(host)));
+      const unmount = mount(host, pageModel(state, controlsOf(state.task), prefix, () => reveal(host)));
       host.addEventListener("kd-live", () => { unmount(); host.remove(); });
     },
     render({ model, el }) {

@@ -5,10 +5,10 @@ import {
   attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
 } from "./page.js";
 import { apart, nestedStudents, ntk } from "./students.js";
-import { combine, SAMPLE_SIZE, SIZES, STOPPING, STOPS } from "./task.js";
+import { combine, sampleSize, stopping, stopsOf } from "./task.js";
 
 const X = 3; // inputs shown: -X to X
-const CONTROLS = [RATIO, TEMPERATURE, SAMPLE_SIZE, STOPPING];
+const controls = (task) => [RATIO, TEMPERATURE, sampleSize(task), stopping(task)];
 const BOUNDS = ["risk", "power", "theorem"]; // from the smallest on
 
 // On a cell of the grid, curves count as straight lines. Where the line from u to v is positive, up to its zero:
@@ -90,13 +90,13 @@ export function experiment({ network, samples: [x], epochs, x_t, coefficients, w
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
 
-function inWords(rho, n, { risk, theorem, power }) {
+function inWords(rho, n, all, { risk, theorem, power }) {
   if (rho < 1) {
     const standIn = `${rho ? "" : `${HARD_LABELS_ALONE} `}The targets jump at the class boundaries, so no oracle of finite norm exists, and the student of `
-      + "all 200 samples stands in for it.";
-    return n === SIZES.length
+      + `all ${all} samples stands in for it.`;
+    return n === all
       ? `${standIn} Here it is compared with itself: the angle and the bounds vanish because of that, not by learning.`
-      : `${standIn} The angle must vanish at n = 200, an artefact: mistrust all that comes near.`;
+      : `${standIn} The angle must vanish at n = ${all}, an artefact: mistrust all that comes near.`;
   }
   const says = power < 0.0005 ? "" : ` The power function knows where the samples are, and leaves ${percent(power)}.`;
   if (theorem > 0.9995)
@@ -105,14 +105,14 @@ function inWords(rho, n, { risk, theorem, power }) {
   return `Outside the strip both must agree, and Theorem 1 counts what lies within: ${percent(theorem)}${slack}.${says}`;
 }
 
-function build({ host, id, model, change }) {
+function build({ host, id, model, change, controls }) {
   const { pictures: [picture, disk, chart], tell } = fill(host, `
     ${canvas(id, "functions")}
     <p class="kd-legend" aria-hidden="true">
       <span class="kd-teacher">the oracle <i>z</i><sub>∗</sub></span>
       <span class="kd-fit">the student <i>z<sub>n</sub></i></span>
       <span class="kd-band">where <i>z</i><sub>∗</sub> may be</span></p>
-    ${sliders(id, CONTROLS)}
+    ${sliders(id, controls)}
     <dl class="kd-readout">
       <div><dt>angle <i>α<sub>n</sub></i></dt><dd data-read="angle"></dd></div>
       <div class="kd-wrong"><dt>risk <i>R<sub>n</sub></i>, measured</dt><dd data-read="risk"></dd></div>
@@ -127,7 +127,8 @@ function build({ host, id, model, change }) {
       <span class="kd-features">features φ(x)</span><span class="kd-dot kd-sample">those of samples</span>
       <span class="kd-wedge">signs differ</span><span class="kd-strip">what Theorem 1 counts</span></p>`);
 
-  const solve = experiment(model.get("task"));
+  const task = model.get("task");
+  const [solve, sizes, all] = [experiment(task), stopsOf(task), task.samples[0].length];
 
   const strips = picture.appendChild(svgNode("g", { class: "kd-strips" }));
   const main = plot(picture, id);
@@ -274,17 +275,17 @@ function build({ host, id, model, change }) {
     const shown = (share) => Math.max(100 * share, 1e-3); // zero lies below the chart
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
     for (const name of BOUNDS) {
-      growth[name].setAttribute("d", line(STOPS, known.growth.map((bounds) => shown(bounds[name])), chartFrame));
+      growth[name].setAttribute("d", line(sizes, known.growth.map((bounds) => shown(bounds[name])), chartFrame));
       here[name].setAttribute("d", dot(chartFrame, n, shown(now[name])));
     }
   }
 
   function draw() {
-    const [rho, T, n, epoch] = CONTROLS.map(({ name }) => model.get(name));
+    const [rho, T, n, epoch] = controls.map(({ name }) => model.get(name));
     const key = [rho, T, epoch].join();
     if (known?.key !== key) {
       known = { key, ...solve({ rho, T, epoch }) };
-      known.growth = STOPS.map(known.bounds);
+      known.growth = sizes.map(known.bounds);
     }
     const now = known.bounds(n);
     scale(known.oracle, rho ? "logit" : "logit / t");
@@ -292,7 +293,7 @@ function build({ host, id, model, change }) {
     drawBounds(n, now);
     const shown = { angle: `${show((known.angles[n - 1] * 180) / Math.PI, 1)}°` };
     for (const name of BOUNDS) shown[name] = percent(now[name]);
-    tell(shown, inWords(rho, n, now));
+    tell(shown, inWords(rho, n, all, now));
     const setting = `at rho = ${rho}, T = ${T}, with a teacher stopped after ${epoch} epochs`;
     describe(picture, `Logits against the input from −3 to 3, ${setting}: the oracle, and a student of ${n} samples with a `
       + `band that the oracle cannot leave. They disagree in ${shown.risk}; the band straddles zero where the power `
@@ -301,12 +302,12 @@ function build({ host, id, model, change }) {
       + `inputs as a curve. It is in the wedge of disagreement for ${shown.risk} of inputs, and in Theorem 1’s strip `
       + `for ${shown.theorem}.`);
     describe(chart, `Probability against samples, for ${n} of them: risk ${shown.risk}, power function’s bound `
-      + `${shown.power}, Theorem 1’s ${shown.theorem}; for 200: ${BOUNDS.map((name) => percent(known.growth.at(-1)[name])).join(", ")}.`);
+      + `${shown.power}, Theorem 1’s ${shown.theorem}; for ${all}: ${BOUNDS.map((name) => percent(known.growth.at(-1)[name])).join(", ")}.`);
   }
 
-  follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));
+  follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(all, chartFrame.at(x))))));
   return { layout, draw };
 }
 
-export const { mount, render } = explorer({ kind: "risk", prefix: "r.", controls: CONTROLS, build });
+export const { mount, render } = explorer({ kind: "risk", prefix: "r.", controls, build });
 export default { render };

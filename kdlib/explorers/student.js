@@ -5,16 +5,18 @@ import {
   attributes, canvas, describe, dot, explorer, fill, follow, line, plot, RATIO, show, sliders, svgNode, TEMPERATURE,
 } from "./page.js";
 import { nestedStudents, ntk } from "./students.js";
-import { combine, SAMPLE_SIZE, SIZES, STOPPING, whole } from "./task.js";
+import { combine, sampleSize, sizesOf, stopping, whole } from "./task.js";
 
 const GRID = Array.from({ length: 193 }, (_, i) => (i - 96) / 32); // the boundaries of the task among them
 
-const CONTROLS = [
+const controls = (task) => [
   RATIO,
   TEMPERATURE,
-  SAMPLE_SIZE,
-  STOPPING,
-  { name: "draw", label: "draw of samples", valid: whole(6), min: 1, max: 6, step: 1 },
+  sampleSize(task),
+  stopping(task),
+  {
+    name: "draw", label: "draw of samples", valid: whole(task.samples.length), min: 1, max: task.samples.length, step: 1,
+  },
 ];
 
 /** The task's students: a function of the state, which solves for all sizes and leaves one to be drawn. */
@@ -76,7 +78,7 @@ function inWords(rho, n, { wrong, corrected }, { teacher, student }) {
   return `${targets} ${verdict}`;
 }
 
-function build({ host, id, model, change }) {
+function build({ host, id, model, change, controls }) {
   const { pictures: [picture, chart], tell } = fill(host, `
     ${canvas(id, "title")}
     <p class="kd-legend" aria-hidden="true">
@@ -84,7 +86,7 @@ function build({ host, id, model, change }) {
       <span class="kd-dot kd-right">target, teacher right</span>
       <span class="kd-dot kd-wrong">target, teacher wrong</span><span class="kd-split">side of the true class</span></p>
     <div class="kd-desk">
-      ${sliders(id, CONTROLS)}
+      ${sliders(id, controls)}
       ${canvas(id, "norms", "kd-drag")}
     </div>
     <dl class="kd-readout">
@@ -94,6 +96,7 @@ function build({ host, id, model, change }) {
     </dl>`);
 
   const task = model.get("task");
+  const sizes = sizesOf(task);
   const solve = experiment(task);
 
   const truth = picture.appendChild(svgNode("g", { class: "kd-truth" }));
@@ -154,7 +157,7 @@ function build({ host, id, model, change }) {
   }
 
   function draw() {
-    const [rho, T, n, epoch, draw] = CONTROLS.map(({ name }) => model.get(name));
+    const [rho, T, n, epoch, draw] = controls.map(({ name }) => model.get(name));
     const now = solve({ rho, T, epoch, draw });
     const student = now.student(n);
     scale(now.teacher, rho, T);
@@ -175,7 +178,7 @@ function build({ host, id, model, change }) {
     const { x, y, left, right, top, bottom } = chartFrame;
     const norm = task.weight_norms[task.epochs.indexOf(epoch)];
     level.setAttribute("d", rho ? `M${left} ${y(norm)}H${right}` : "");
-    growth.setAttribute("d", line(SIZES, now.norms, chartFrame));
+    growth.setAttribute("d", line(sizes, now.norms, chartFrame));
     attributes(guide, { x1: x(n), x2: x(n), y1: top, y2: bottom });
     here.setAttribute("d", dot(chartFrame, n, now.norms[n - 1]));
 
@@ -189,15 +192,15 @@ function build({ host, id, model, change }) {
       + `a teacher stopped after ${epoch} epochs, wrong in ${shown.teacher}, `
       + `and its student of ${n} samples, wrong in ${shown.student}.`);
     describe(chart, `Weight norm against samples: ${inUnits(now.norms[0])} for 1, ${shown.norm} for ${n}, `
-      + `${inUnits(now.norms.at(-1))} for ${SIZES.length}${rho ? `; the teacher’s own is ${show(norm)}` : ""}.`);
+      + `${inUnits(now.norms.at(-1))} for ${sizes.length}${rho ? `; the teacher’s own is ${show(norm)}` : ""}.`);
   }
 
   // The draws are made ready, one at a time, as soon as somebody comes to the explorer.
   const prepare = () => solve.prepare() && setTimeout(prepare, 20);
   for (const comes of ["pointerenter", "focusin"]) host.addEventListener(comes, prepare, { once: true });
-  follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(200, chartFrame.at(x))))));
+  follow(chart, (x) => change("n", Math.round(Math.max(1, Math.min(sizes.length, chartFrame.at(x))))));
   return { layout, draw };
 }
 
-export const { mount, render } = explorer({ kind: "student", prefix: "s.", controls: CONTROLS, build });
+export const { mount, render } = explorer({ kind: "student", prefix: "s.", controls, build });
 export default { render };

@@ -2,16 +2,19 @@
 
 import { among, stops } from "./page.js";
 
-export const SIZES = Array.from({ length: 200 }, (_, i) => i + 1);
-const EPOCHS = Array.from({ length: 11 }, (_, i) => 2 ** (4 + i));
 export const whole = (largest) => (v) => Number.isInteger(v) && v >= 1 && v <= largest;
 
-// Every size where it matters, then steps of about a tenth.
-export const STOPS = SIZES.filter((n) =>
-  n <= 20 || (n <= 40 && n % 2 === 0) || (n <= 100 && n % 5 === 0) || n % 10 === 0);
-export const SAMPLE_SIZE = { name: "n", label: "<i>n</i> samples", valid: whole(200), ...stops(STOPS) };
+/** The sizes of samples, as many as a draw has. */
+export const sizesOf = ({ samples: [x] }) => x.map((_, i) => i + 1);
 
-export const STOPPING = { name: "epoch", label: "teacher’s epochs", ...among(EPOCHS) };
+// Every size where it matters, then steps of about a tenth.
+export const stopsOf = (task) => sizesOf(task).filter((n) =>
+  n <= 20 || (n <= 40 && n % 2 === 0) || (n <= 100 && n % 5 === 0) || n % 10 === 0);
+
+export const sampleSize = (task) => (
+  { name: "n", label: "<i>n</i> samples", valid: whole(task.samples[0].length), ...stops(stopsOf(task)) });
+
+export const stopping = ({ epochs }) => ({ name: "epoch", label: "teacher’s epochs", ...among(epochs) });
 
 /** The rows' combinations with coefficients a. */
 export const combine = (rows, a) => rows.map((row) => row.reduce((sum, value, j) => sum + value * a[j], 0));
