@@ -1,7 +1,9 @@
 """The advisor, against refits without each sample, and on data whose answer is known."""
 
 import re
+from inspect import signature
 
+import mpmath
 import numpy as np
 import pytest
 from samples import task
@@ -9,7 +11,9 @@ from scipy.special import softmax
 from tolerances import ENGINES, HEAD, NESTED
 
 from kdlib import advise, fully_connected
+from kdlib._source import uses
 from kdlib.advise import Advice, _head, _noise
+from kdlib.advise.choice import cell_targets, choose
 from kdlib.classes import class_targets
 from kdlib.distillation import targets
 
@@ -215,7 +219,7 @@ def test_a_linear_head_without_a_sample_is_nearly_a_refit(K):
 def test_a_linear_head_is_at_the_minimum_of_its_loss():
     x, z_t, y = task(80, 3, d=5)
     loss = _head._Loss(x, softmax(z_t / 4, axis=1), np.eye(3)[y], 0.7, 4.0, 1e-3)
-    weights, _ = loss.minimise(np.zeros((3, 5)))
+    weights, _ = loss.minimise(np.zeros((2, 5)))
     rng = np.random.default_rng(0)
     near = [loss.value(weights + 1e-3 * rng.normal(size=weights.shape)) for _ in range(20)]
     assert min(near) > loss.value(weights)
@@ -232,17 +236,33 @@ def test_more_samples_than_features_train_a_linear_head_and_fewer_reach_their_ta
     assert (of_features.cells == of_kernel.cells).all()
 
 
-@pytest.mark.parametrize("K", [2, 3])
-def test_where_labels_may_be_wrong_targets_minimise_the_loss_of_their_posterior(K):
+@pytest.mark.parametrize("K", [2, 3, 10])
+@pytest.mark.parametrize("scale", [1, 30])
+def test_where_labels_may_be_wrong_targets_minimise_the_loss_of_their_posterior(K, scale):
     _, z_t, y = task(50, K)
-    z_t = _noise.of_classes(z_t)
-    rho, p = np.array([0.0, 0.3, 1.0]), 0.2
+    z_t = scale * _noise.of_classes(z_t)
+    rho, T = (each.ravel() for each in np.meshgrid([0.0, 1e-9, 0.3, 0.9, 1.0], [0.5, 1.0, 4.0, 100.0]))
+    p = 0.2
     likelihood = np.where(np.arange(K) == y[:, None], 1 - p, p / (K - 1))
-    posterior = softmax(z_t, axis=1) * likelihood
-    posterior /= posterior.sum(1, keepdims=True)
-    for c, z in enumerate(np.moveaxis(_noise.targets(z_t, y, rho, p), 1, 0)):
-        slope = rho[c] * (softmax(z, axis=1) - softmax(z_t, axis=1)) + (1 - rho[c]) * (softmax(z, axis=1) - posterior)
-        assert np.abs(slope).max() < 1e-14 and np.abs(z.sum(1)).max() < 1e-12
+    posterior = softmax(z_t + np.log(likelihood), axis=1)
+    for c, z in enumerate(np.moveaxis(_noise.targets(z_t, y, rho, T, p), 1, 0)):
+        slope = rho[c] / T[c] * (softmax(z / T[c], axis=1) - softmax(z_t / T[c], axis=1))
+        slope += (1 - rho[c]) * (softmax(z, axis=1) - posterior)
+        assert np.abs(slope).max() < 1e-14 * (1 + T[c]) and np.abs(z.sum(1)).max() < 1e-10
+
+
+@pytest.mark.parametrize("rho, T", [(0.1, 4), (0.9, 10), (0.5, 0.5), (1e-6, 2)])
+@pytest.mark.parametrize("z_t", [-3.0, 0.5, 2.0])
+def test_targets_of_a_posterior_are_exact(z_t, rho, T):
+    """With 40 digits, of two classes: the root lies between the teacher's logit and the posterior's."""
+    found = _noise.targets(np.array([[-z_t / 2, z_t / 2]]), np.array([1]), np.array([rho]), np.array([T]), 0.3)
+    with mpmath.workdps(40):
+        s = lambda v: 1 / (1 + mpmath.exp(-v))
+        lifted = z_t + mpmath.log((1 - mpmath.mpf(0.3)) / mpmath.mpf(0.3))
+        slope = lambda z: mpmath.mpf(rho) / T * (s(z / T) - s(mpmath.mpf(z_t) / T)) + (1 - mpmath.mpf(rho)) * (
+            s(z) - s(lifted))
+        root = mpmath.findroot(slope, (z_t, lifted), solver="anderson")
+    assert found[0, 0, 1] - found[0, 0, 0] == pytest.approx(float(root), rel=1e-13, abs=1e-13)
 
 
 def test_hardly_any_noise_leaves_labels_what_they_are():
@@ -260,6 +280,32 @@ def test_posteriors_of_noisy_labels_teach_more_than_the_labels(features):
     given = np.where(flipped, 1 - y, y)
     plain, by_posterior = (advise(x, z_t, given, noise=noise, features=features, cells=[(0, 1)]) for noise in (0, 0.3))
     assert by_posterior.cells["mistakes"][0] < plain.cells["mistakes"][0]
+
+
+def test_every_cell_counts_noisy_labels_alike():
+    x, z_t, y = task(60)
+    z = cell_targets(z_t, y, [(0.0, 1.0), (1e-12, 1.0), (1e-12, 10.0)], noise=0.2)
+    assert np.abs(z - z[:, :1]).max() < 1e-6  # where hardly anything is soft, the posterior is all at any temperature
+    advice = advise(x, z_t, y, kernel=wide, noise=0.2)
+    posterior = z_t + (2 * y - 1) * np.log(0.8 / 0.2)
+    hard = advise(x, posterior, y, kernel=wide, cells=[(1, 1)])
+    assert advice.cells["estimate"][advice.cells["rho"] == 0] == pytest.approx(hard.cells["estimate"][:1], rel=NESTED)
+
+
+def test_an_advice_is_the_choice_with_words_and_their_arguments_are_the_same():
+    x, z_t, y = task(60)
+    advice, choice = advise(x, z_t, y, depth=1), choose(x, z_t, y, depth=1)
+    assert vars(advice).keys() == vars(choice).keys() and str(advice) != str(choice)
+    assert all(np.array_equal(advice.curves[name], choice.curves[name]) for name in choice.curves)
+    ours, theirs = ([(each.name, each.kind, each.default) for each in signature(function).parameters.values()]
+                    for function in (advise, choose))
+    assert ours == theirs
+
+
+def test_a_picture_is_no_source_of_a_choice():
+    used = {module for module, _ in uses("from kdlib.advise.choice import choose")}
+    assert not used & {"kdlib.plots", "kdlib._still", "kdlib.advise._report", "kdlib.advise"}
+    assert "kdlib.plots" in {module for module, _ in uses("from kdlib.advise import advise")}
 
 
 def test_predictions_that_are_all_zero_are_ties():
@@ -321,6 +367,11 @@ def test_bad_input_is_refused_by_name():
     refuses("T must be positive and finite, got 0", x, z_t, y, cells=[(0.5, 0)])
     refuses("default must hold pairs (rho, T), got 0.9", x, z_t, y, default=0.9)
     refuses("reluctance must lie in [0, inf), got -1", x, z_t, y, reluctance=-1)
+    refuses("x must be below 1e+140 in size, got", x * 1e200, z_t, y)
+    refuses("x must have features that tell a head's weights apart", x * 1e30, z_t, y, features=True)
+    wide_x = np.random.default_rng(0).normal(size=(600, 501))
+    refuses("x must have at most 500 features, got 501 of 600 samples: a linear head for 3 classes takes too long",
+            wide_x, np.zeros((600, 3)), np.arange(600) % 3, features=True)
     refuses("held_out must be (x, z_t, y_g) of other samples", x, z_t, y, held_out=(x, z_t))
     refuses("held_out must have the columns of x and z_t", x, z_t, y, held_out=(x[:, :2], z_t, y))
     refuses("noise must lie in [0, 0.5), got 0.5", x, z_t, y, noise=0.5)

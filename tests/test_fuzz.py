@@ -278,8 +278,6 @@ def trials():
     """Each case's arguments, one and all at once, in each variant."""
     for case, (_, clean) in CASES.items():
         for variant in VARIANTS:
-            if case == "advise" and variant in ("huge", "far", "small"):
-                continue  # to a kernel, samples so far apart or so close are all alike
             if case in PASSED_ON and variant in ("NaN", "infinite", "below", "huge", "far"):
                 continue
             for names in [[name] for name in clean] + [list(clean)] * (len(clean) > 1):

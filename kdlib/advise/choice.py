@@ -141,8 +141,8 @@ def choose(
     K = 2 if z_t.ndim == 1 else z_t.shape[1]
     if features and len(x) > x.shape[1] and (K - 1) * x.shape[1] > _WEIGHTS:
         raise ValueError(f"x must have at most {_WEIGHTS // (K - 1)} features, got {x.shape[1]} of {len(x)} samples: a "
-                         f"linear head for {K} classes takes too long to train with more; keep fewer, such as principal "
-                         "components, or no more samples than features")
+                         f"linear head for {K} classes takes too long to train with more; keep fewer, such as "
+                         "principal components, or no more samples than features")
     x_test, labels = (None, y_g) if others is None else others[::2]
     if features and len(x) > x.shape[1]:
         answers = lambda z_t, cells, sizes: predictions(
@@ -204,7 +204,10 @@ def _grid():
 
 
 def cell_targets(
-    z_t: Float[np.ndarray, " n *K"], y_g: Int[np.ndarray, " n"], cells: Sequence[tuple[float, float]], noise: float = 0.0
+    z_t: Float[np.ndarray, " n *K"],
+    y_g: Int[np.ndarray, " n"],
+    cells: Sequence[tuple[float, float]],
+    noise: float = 0.0,
 ) -> Float[np.ndarray, "n cells K"]:
     """What students have to learn of each sample in each cell; of two classes one logit.
 

@@ -59,7 +59,7 @@ from scipy.special import expit
 
 from kdlib import experiments
 from kdlib._checks import choice, whole
-from kdlib.advise import advise
+from kdlib.advise.choice import choose
 from kdlib.classes import class_distillation_loss, class_targets
 from kdlib.classifiers import MLP
 from kdlib.datasets import load
@@ -369,7 +369,7 @@ def repetition(key: Array, setting: Setting) -> Run:
 def advised(drawn: Drawn, n: int, kernel):
     """The advice of the first n samples, with or without a kernel."""
     of = dict(kernel=kernel) if kernel else dict(features=True)
-    return advise(drawn.x[:n], drawn.z_t[:n], drawn.y[:n], **of)
+    return choose(drawn.x[:n], drawn.z_t[:n], drawn.y[:n], **of)
 
 
 def place(advice, rho, T):

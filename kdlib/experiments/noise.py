@@ -8,14 +8,16 @@ in self-distillation. All settings are our choice.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 from scipy.special import expit, logit
 
-from kdlib import advise, experiments
+from kdlib import experiments
 from kdlib._checks import real, whole
+from kdlib.advise.choice import cell_targets, choose
 from kdlib.distillation import targets
 from kdlib.experiments import Experiment, parameter, quantity
 from kdlib.networks import fully_connected
@@ -56,7 +58,17 @@ class Run:
     at_weight: np.ndarray = quantity("where the student of that xi errs", "teachers", within=FEW)
 
 
-def repetition(key: Array, setting: Setting) -> Run:
+class Drawn(NamedTuple):
+    """Samples with labels of which some are wrong, test points, and two teachers' logits at both."""
+
+    x: Float[np.ndarray, "n d"]
+    y: Int[np.ndarray, " n"]
+    x_test: Float[np.ndarray, "M d"]
+    truth: Int[np.ndarray, " M"]
+    taught: tuple  #: for each of :data:`TEACHERS`, logits at the samples and at the test points
+
+
+def draw(key: Array, setting: Setting) -> Drawn:
     """One draw of truth, samples, wrong labels and teachers."""
     of_truth, of_inputs, of_flips = jax.random.split(key, 3)
     x = np.asarray(sample_inputs(of_inputs, SAMPLES + TEACHER_SAMPLES + TEST_POINTS, 2))
@@ -66,26 +78,33 @@ def repetition(key: Array, setting: Setting) -> Run:
     parts = [SAMPLES, SAMPLES + TEACHER_SAMPLES]
     (x, x_t, x_test), (y, bad, _), (_, right, truth) = (
         np.split(each, parts) for each in (x, np.where(wrong, 1 - truth, truth), truth))
+    teachers = [train_kernel_teacher(x_t, y_t, fully_connected(setting.depth).ntk, epochs=[EPOCHS])
+                for y_t in (right, bad)]
+    return Drawn(x, y, x_test, truth, tuple(
+        tuple(np.asarray(teacher.logits(points))[0] for points in (x, x_test)) for teacher in teachers))
+
+
+def repetition(key: Array, setting: Setting) -> Run:
+    """One draw, and students at T = 1."""
+    x, y, x_test, truth, taught = draw(key, setting)
     kernel = fully_connected(setting.depth).ntk
     students = NestedStudents(x, kernel)
     answers = lambda z: students.predict(x_test, z, [SAMPLES])[0]
     errs = lambda z: np.mean((z > 0) != truth)
 
     def advised(z_t, noise):
-        advice = advise(x, z_t, y, cells=[(rho, 1) for rho in RATIOS], default=DEFAULT, kernel=kernel, noise=noise)
+        advice = choose(x, z_t, y, cells=[(rho, 1) for rho in RATIOS], default=DEFAULT, kernel=kernel, noise=noise)
         return errs(answers(learnt(z_t, y, advice.rho, noise)))
 
-    def beside(y_t):
-        """Of a teacher that has learnt these labels. Squared loss has targets 2p - 1 and 2y - 1."""
-        teacher = train_kernel_teacher(x_t, y_t, kernel, epochs=[EPOCHS])
-        z_t, z_t_test = (np.asarray(teacher.logits(points))[0] for points in (x, x_test))
+    def beside(z_t, z_t_test):
+        """A teacher with these logits. Squared loss has targets 2p - 1 and 2y - 1."""
         f_p, f_e = answers(np.column_stack([2 * expit(z_t) - 1, 2 * y - 1])).T
         r, g = 2 * truth - 1 - f_e, f_p - f_e
         xi = np.sum(r * g) / np.sum(g * g)
         return dict(teacher=errs(z_t_test), soft=errs(answers(z_t)), given=advised(z_t, 0.0),
                     posterior=advised(z_t, setting.wrong), weight=xi, at_weight=errs(f_e + xi * g))
 
-    both = [beside(right), beside(bad)]
+    both = [beside(*logits) for logits in taught]
     return Run(hard=errs(answers(2.0 * y - 1)), **{name: np.array([each[name] for each in both]) for name in both[0]})
 
 
@@ -105,3 +124,30 @@ def learnt(z_t, y_g, rho, wrong):
 SHARES = (0.1, 0.3, 0.45)  #: of wrong labels
 NOISE = Experiment("noise", repetition, Run, {f"wrong_{wrong:g}": Setting(wrong) for wrong in SHARES}, 20,
                    salt=lambda setting: round(1000 * setting.wrong))
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """One draw of the task, and students advised with the advisor's own grid and default."""
+
+    given: np.ndarray = quantity("where the student errs that is advised with the labels as given", "teachers",
+                                 within=0.02)
+    posterior: np.ndarray = quantity("where the one errs that is advised with their posterior", "teachers", within=0.02)
+
+
+def on_the_grid(key: Array, setting: Setting) -> GridRun:
+    """The same draw, and advice among cells of all temperatures."""
+    x, y, x_test, truth, taught = draw(key, setting)
+    kernel = fully_connected(setting.depth).ntk
+    students = NestedStudents(x, kernel)
+
+    def advised(z_t, noise):
+        advice = choose(x, z_t, y, kernel=kernel, noise=noise)
+        z = cell_targets(z_t, y, [(advice.rho, advice.T)], noise)[:, 0, 0]
+        return np.mean((students.predict(x_test, z, [SAMPLES])[0] > 0) != truth)
+
+    return GridRun(**{name: np.array([advised(z_t, noise) for z_t, _ in taught])
+                      for name, noise in dict(given=0.0, posterior=setting.wrong).items()})
+
+
+ON_THE_GRID = Experiment("noise.grid", on_the_grid, GridRun, NOISE.cases, 20, salt=NOISE.salt)

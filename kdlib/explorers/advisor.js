@@ -165,7 +165,8 @@ function build({ host, id, model }) {
         <input type="file" id="${id}-file" accept=".csv,.npz,.tsv,.txt" aria-describedby="${id}-where">
         <span>or <button type="button" data-do="example">${example.title}</button></span></div>
       <p class="kd-remark" id="${id}-where">CSV or NPZ, up to some 1000 samples; you may drop it here. It is read and
-        computed on in this page alone: nothing leaves your browser.</p>
+        computed on in this page alone: nothing leaves your browser. The student is a wide network, and labels are taken
+        for right; for a linear head, or labels of which a known share is wrong, there is <code>kdlib.advise</code>.</p>
     </div>
     <div class="kd-form">
       <div class="kd-columns" hidden>${Object.entries(PARTS).map(([name, text]) => select(name, text)).join("")}

@@ -101,7 +101,7 @@ def test_advice_in_browser_and_library_agree(evaluate, case):
 
 @pytest.mark.parametrize("x, z_t, y, message", [
     (*task(7), "x must hold at least 8 different samples, got 7: curves begin there"),
-    (*nearly_twice(task(60)), "samples must be independent, but to this kernel sample "),
+    (*nearly_twice(task(60)), "must be independent, but to this kernel sample "),
 ])
 def test_what_the_library_refuses_the_browser_refuses(evaluate, x, z_t, y, message):
     with pytest.raises(ValueError, match=message):
@@ -418,7 +418,7 @@ BAD = {
     "a workbook": ("a.xlsx", other_archive(),
                    "a.xlsx must hold NumPy’s arrays alone, got “[Content_Types].xml”: save it"),
     "nearly alike": ("a.npz", arrays(**dict(zip(("x", "z_t", "y_g"), nearly_twice(task(60)), strict=True))),
-                     "samples must be independent, but to this kernel sample "),
+                     "must be independent, but to this kernel sample "),
 }
 
 
