@@ -127,6 +127,7 @@ def advise(
     Cost: one factorisation and one inverse of its factor; three Gram matrices of memory. A linear head with more
     samples than features is trained anew for every cell and every size: K - 1 times the features must be 1,000 at most.
 
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 2))
     >>> truth = 3 * np.sin(2 * x[:, 0]) + x[:, 1]
