@@ -9,7 +9,7 @@ INSTALLED := .venv/installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
 
-.PHONY: help book pages test matrix copies lab serve pdf pictures notebooks released results bench lock clean
+.PHONY: help book pages test matrix copies lab serve pdf epub pictures notebooks released results bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ serve: book ## build the pages and serve them
 pdf: $(INSTALLED) ## print the book (needs Chromium)
 	$(BIN)/jupyter-book build . --builder singlehtml -W -n --keep-going -q
 	$(BIN)/python book/pdf.py
+
+epub: $(INSTALLED) ## make an ePub of the book (needs Chromium)
+	$(BIN)/jupyter-book build . --builder custom --custom-builder epub -W -n --keep-going -q
+	$(BIN)/python book/epub.py
 
 pictures: book ## draw the README's picture and the card for links anew (needs Chromium)
 	$(BIN)/python book/pictures.py

@@ -15,9 +15,9 @@ settings.load_profile("untimed")
 WITHOUT_BOOK = find_spec("jupyter_book") is None
 # Files of fixtures hold no examples, and two of one name could not both be imported as modules.
 collect_ignore = ["conftest.py", "browser/conftest.py"]
-collect_ignore += WITHOUT_BOOK * ["browser", "test_build.py", "test_notebooks.py", "test_package.py", "test_pdf.py",
-                                  "test_plain.py", "test_plots.py", "test_settings.py", "test_still.py",
-                                  "test_ways.py"]
+collect_ignore += WITHOUT_BOOK * ["browser", "test_build.py", "test_epub.py", "test_notebooks.py", "test_package.py",
+                                  "test_pdf.py", "test_plain.py", "test_plots.py", "test_settings.py",
+                                  "test_still.py", "test_ways.py"]
 
 
 def pytest_report_header():
