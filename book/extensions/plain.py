@@ -104,9 +104,10 @@ class Markdown:
             case nodes.figure():  # of a picture that the cell above shows
                 yield self.cell, f"**Fig. {self.number('figure', node)}.** {self.text(node, skip=nodes.raw)}"
             case nodes.Element(tagname="proof_node"):
-                for cell, text in self.inside(node[0], level):
+                *first, (end, last) = self.inside(node[0], level)
+                gap = "\n\n" if last.endswith("$$") else " "
+                for cell, text in [*first, (end, f"{last}{gap}$\\square$")]:
                     yield cell, re.sub(r"^Proof\.", "*Proof.*", text)
-                yield self.cell, "∎"
             case nodes.Admonition() | nodes.sidebar():
                 yield from self.box(node, level)
             case nodes.raw() | nodes.image():
