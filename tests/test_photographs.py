@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdlib.experiments.photographs import CASES, PhotographSetting, augmented, forecast, grid, pictures
+from kdlib.experiments.photographs import GRID, PhotographSetting, augmented, forecast, grid, pictures
 
 KEYS = jax.random.split(jax.random.key(0), 3)
-TINY = replace(CASES["drawn"], n=20, n_teacher=40, steps=6, early=2, rho=(0.0, 0.9, 1.0))
+TINY = replace(GRID.cases["drawn"], n=20, n_teacher=40, steps=6, early=2, rho=(0.0, 0.9, 1.0))
 
 
 def test_an_augmented_picture_is_a_cut_of_the_picture_or_of_its_mirror_image():

@@ -38,19 +38,15 @@ from kdlib._checks import choice, real, require_temperature, whole
 from kdlib.classes import class_distillation_loss, class_targets
 from kdlib.classifiers import ResNet
 from kdlib.datasets import load
+from kdlib.experiments import practical
 from kdlib.experiments._store import Setting, parameter, quantity
-from kdlib.experiments.practical import (
-    ANOTHER_MACHINE,
-    TEACHERS,
-    Images,
-    Streams,
-    disjoint_samples,
-    positive,
-    ratios,
-)
+from kdlib.experiments.practical import Images, Streams, disjoint_samples, positive, ratios
 from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 from kdlib.training import train
+
+
+_SHARES = practical.ANOTHER_MACHINE  # how far shares of errors may be off there
 
 
 def temperature(name, value):
@@ -168,7 +164,7 @@ def _errors(setting, params, x, y):
 
 
 def _teachers(keys: Array, setting: PhotographSetting):
-    """Data, the students' samples, and the teachers' weights with a first axis over :data:`TEACHERS`.
+    """Data, the students' samples, and the teachers' weights with a first axis over the qualities.
 
     Teachers are trained on labels alone, of samples that no student sees: the better one on all of these and for twice
     as long, the comparable one on the first n, and the under-trained one is the comparable one at an earlier step.
@@ -189,14 +185,14 @@ def _teachers(keys: Array, setting: PhotographSetting):
 class ForecastRun:
     """One draw of samples and teachers, and what is expected of students of them."""
 
-    teacher: np.ndarray = quantity("teachers' test error", "teacher", within=ANOTHER_MACHINE)
-    at_samples: np.ndarray = quantity("their error at the students' samples", "teacher", within=ANOTHER_MACHINE)
+    teacher: np.ndarray = quantity("teachers' test error", "teacher", within=_SHARES)
+    at_samples: np.ndarray = quantity("their error at the students' samples", "teacher", within=_SHARES)
     repaired: np.ndarray = quantity("share of these mistakes that the targets repair", "teacher, rho",
-                                    within=ANOTHER_MACHINE)
+                                    within=_SHARES)
     closed_form: np.ndarray = quantity("error of the closed-form student at samples that it has not seen",
-                                       "teacher, rho", within=ANOTHER_MACHINE)
+                                       "teacher, rho", within=_SHARES)
     loss: np.ndarray = quantity("its scaled logistic loss there, by which ratios are chosen", "teacher, rho",
-                                within=ANOTHER_MACHINE)
+                                within=_SHARES)
 
 
 def forecast(keys: Array, setting: PhotographSetting) -> ForecastRun:
@@ -210,7 +206,7 @@ def forecast(keys: Array, setting: PhotographSetting) -> ForecastRun:
     students = NestedStudents(np.asarray(x.reshape(len(x), -1), float), fully_connected(3).ntk)
     rho = np.array(setting.rho)
     found = []
-    for i in range(len(TEACHERS)):
+    for i in range(len(practical.TEACHERS)):
         weights = _at(teachers, i)
         z_t = _logits(setting, weights, x).astype(float)
         mistaken = z_t.argmax(-1) != y
@@ -230,10 +226,10 @@ def forecast(keys: Array, setting: PhotographSetting) -> ForecastRun:
 class GridRun:
     """One draw of samples, teachers, initial weights and batches."""
 
-    teacher: np.ndarray = quantity("teachers' test error", "teacher", within=ANOTHER_MACHINE)
-    students: np.ndarray = quantity("students' test error", "teacher, rho", within=ANOTHER_MACHINE)
+    teacher: np.ndarray = quantity("teachers' test error", "teacher", within=_SHARES)
+    students: np.ndarray = quantity("students' test error", "teacher, rho", within=_SHARES)
     repaired: np.ndarray = quantity("share of the teacher's mistakes at the students' samples at which the student "
-                                    "gives the label", "teacher, rho", within=2 * ANOTHER_MACHINE)
+                                    "gives the label", "teacher, rho", within=2 * _SHARES)
 
 
 def grid(keys: Array, setting: PhotographSetting) -> GridRun:
@@ -242,9 +238,9 @@ def grid(keys: Array, setting: PhotographSetting) -> GridRun:
     x, y, key = data.x[own], data.y[own], keys[2]
     hard = _fit(key, setting, x, jnp.asarray(y)).params  # one student of labels alone serves all teachers
     mixed = _fit(key, setting, x, jnp.asarray(y), teachers, rho=setting.rho[1:]).params
-    cells = [[_at(mixed, j, i) for j in range(len(setting.rho) - 1)] for i in range(len(TEACHERS))]
+    cells = [[_at(mixed, j, i) for j in range(len(setting.rho) - 1)] for i in range(len(practical.TEACHERS))]
     cells = [[_at(hard, 0, 0), *row] for row in cells]
-    of_teachers = [_at(teachers, i) for i in range(len(TEACHERS))]
+    of_teachers = [_at(teachers, i) for i in range(len(practical.TEACHERS))]
     mistaken = [_logits(setting, each, x).argmax(-1) != y for each in of_teachers]
     return GridRun(
         np.array([_errors(setting, each, data.x_test, data.y_test) for each in of_teachers]),
@@ -254,11 +250,11 @@ def grid(keys: Array, setting: PhotographSetting) -> GridRun:
     )
 
 
-CASES = {
+_CASES = {
     "drawn": PhotographSetting("drawn", augment=True, channels=(4, 8), n=100, n_teacher=200, steps=100, early=20,
                                size=16, points=200),
     "plain": PhotographSetting(),
     "augmented": PhotographSetting(augment=True),
 }
-FORECASTS = Streams("photographs.forecasts", forecast, ForecastRun, CASES, 4)
-GRID = Streams("photographs.grid", grid, GridRun, CASES, 4)
+FORECASTS = Streams("photographs.forecasts", forecast, ForecastRun, _CASES, 4)
+GRID = Streams("photographs.grid", grid, GridRun, _CASES, 4)

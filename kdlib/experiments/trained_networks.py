@@ -172,10 +172,10 @@ def _auc(found: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]) -> float
     return (rankdata(score)[found].mean() - (hits + 1) / 2) / misses
 
 
-CASES = {
+_CASES = {
     "digits": TrainedSetting(),
     "digits_shallow": TrainedSetting(depth=1),
     "digits_wide": TrainedSetting(width=256),
     "fashion_mnist": TrainedSetting("fashion_mnist"),
 }
-TRAINED_NETWORKS = Experiment("trained_networks", repetition, TrainedRun, CASES, 10)
+TRAINED_NETWORKS = Experiment("trained_networks", repetition, TrainedRun, _CASES, 10)
