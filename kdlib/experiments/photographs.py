@@ -45,7 +45,6 @@ from kdlib.networks import fully_connected
 from kdlib.students import NestedStudents
 from kdlib.training import train
 
-
 _SHARES = practical.ANOTHER_MACHINE  # how far shares of errors may be off there
 
 
