@@ -26,8 +26,7 @@ def test_a_run_has_every_kernel():
     assert (run.beyond <= 0.01 + (run.used > 1)).all()  # who keeps 99 points of 100 leaves one in 100 beyond
 
 
-def test_without_a_step_of_training_the_student_is_the_network_it_was():
-    """One step from the start: the kernel has hardly moved, and nothing is learnt."""
+def test_after_one_step_the_kernel_has_moved_less_and_more_is_left_to_learn():
     run = repetition(jax.random.key(1), replace(TINY, steps=1))
     longer = repetition(jax.random.key(1), replace(TINY, steps=200))
     assert run.moved < longer.moved and run.unlearnt > longer.unlearnt

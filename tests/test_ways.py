@@ -72,7 +72,7 @@ def test_the_command_of_the_image_serves_the_notebooks(tmp_path):
                                    "--IdentityProvider.token=test"], cwd=tmp_path, stderr=log, stdout=log,
                                   env=os.environ | folders)  # fmt: skip
     try:
-        while not (files := list(tmp_path.glob("RUNTIME/jpserver-*[0-9].json"))):
+        while not (files := [file for file in tmp_path.glob("RUNTIME/jpserver-*[0-9].json") if file.stat().st_size]):
             assert server.poll() is None, (tmp_path / "log").read_text("utf-8")
             time.sleep(0.1)
         port = json.loads(files[0].read_text("utf-8"))["port"]

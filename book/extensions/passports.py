@@ -64,7 +64,8 @@ def bibtex(config, figure, page, notebook):
 
 
 def draw(translator, node):
-    translator.body.append(node["html"])
+    if translator.builder.name != "epub":  # it would have nothing to press, and is XML, which this is not
+        translator.body.append(node["html"])
     raise nodes.SkipNode
 
 

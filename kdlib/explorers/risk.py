@@ -24,7 +24,8 @@ class RiskExplorer(TaskExplorer):
     Limits:
         At ``rho = 1`` the oracle is the teacher. At ``0 < rho < 1`` the student of all 200 samples stands in
         for it, as targets jump; all bounds are then zero at n = 200. ``rho = 0`` has infinite
-        targets: the students are those of the labels' signs, and all but the logits is the same.
+        targets: the students are those of the labels' signs, with logits in units of the threshold t.
+        The rest is as at other ratios below 1.
 
     Raises:
         ValueError: rho outside [0, 1], T not positive, n outside 1..200, or an epoch at which the teacher was

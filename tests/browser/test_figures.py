@@ -34,8 +34,10 @@ def values(given):
 
 
 def points(traces):
-    """What a figure's file should say: place, and errors, of each point."""
+    """What a figure's file should say: place, and errors, of each point of a curve. Words in a plot are none."""
     for trace in traces:
+        if trace.get("mode") == "text":
+            continue
         columns = [trace["x"], trace["y"], *(trace.get(f"error_{letter}", {}).get("array") for letter in "xy")]
         columns = [values(column) for column in columns]
         yield from ([column[i] if i < len(column) and column[i] is not None else "" for column in columns]

@@ -13,9 +13,11 @@ import pytest
 from lab import put
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell
+from playwright.sync_api import expect
 from watched import DESKTOP, HTML
 
 TOKEN = "test"
+PATIENCE = 180  # seconds: the kernel imports JAX, perhaps beside other work
 # The landing page's notebook shows its explorer as the value of its second cell.
 READ, SET = "print(f'rho is {Out[2].rho}')", "Out[2].rho = 0.25"
 COMPLAINT = "text=Error displaying widget"
@@ -32,7 +34,7 @@ def lab(tmp_path_factory):
         environment = os.environ | folders | {"IPYTHONDIR": str(home / "ipython")}
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
     try:
-        while not (files := list(home.glob("runtime/jpserver-*[0-9].json"))):
+        while not (files := [file for file in home.glob("runtime/jpserver-*[0-9].json") if file.stat().st_size]):
             assert server.poll() is None, (home / "log").read_text("utf-8")
             time.sleep(0.1)
         port = json.loads(files[0].read_text("utf-8"))["port"]
@@ -61,7 +63,7 @@ def opened(browser, lab, name):
     address, _ = lab
     troubles = []
     with browser.new_context(viewport=DESKTOP) as context:
-        context.set_default_timeout(180_000)  # the kernel imports JAX, perhaps beside other work
+        context.set_default_timeout(1000 * PATIENCE)
         context.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or troubles.append(r.url))
         page = context.new_page()
         page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
@@ -114,12 +116,13 @@ def test_a_slider_moves_the_kernel_and_the_kernel_the_slider(browser, lab, trust
         output(page, 3).get_by_text(f"rho is {by_mouse - 0.01:.2f}").wait_for()
 
         run_cell(page, 4)
-        while slider.input_value() != "0.25":
-            page.wait_for_timeout(50)
+        expect(slider).to_have_value("0.25", timeout=1000 * PATIENCE)
 
         before = (home / trusted).stat().st_mtime_ns
         page.keyboard.press("Control+s")
+        end = time.monotonic() + PATIENCE
         while (home / trusted).stat().st_mtime_ns == before:
+            assert time.monotonic() < end, "the notebook was not saved"
             page.wait_for_timeout(50)
     saved = nbformat.read(home / trusted, as_version=4)
     assert [len(cell.outputs) for cell in saved.cells[2:4]] == [2, 1]
