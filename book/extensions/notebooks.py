@@ -108,6 +108,7 @@ def leave_out_thebe(app, config):
     """A page has no kernel, and what would call one declares its settings on every page, twice."""
     for event, listeners in app.events.listeners.items():
         app.events.listeners[event] = [each for each in listeners if each.handler.__module__ != "sphinx_thebe"]
+    app.registry.css_files = [each for each in app.registry.css_files if each[0] != "sphinx-thebe.css"]
 
 
 # --- What a notebook leaves open that did not run to its end -----------------------------------------
