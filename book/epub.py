@@ -69,6 +69,7 @@ def main():
     manifest = package.find(f"{{{OPF}}}manifest")
     with launched() as browser:
         page = browser.new_page()
+        page.set_default_timeout(120_000)
         page.add_script_tag(path=MATHJAX)
         page.wait_for_function("!!window.MathJax?.tex2mml")
         for item in list(manifest):

@@ -68,6 +68,7 @@ class Experiment:
         cases: the settings whose results are stored, by a short name.
         repetitions: how many are stored: of each case, or a number for each of them.
         salt: a whole number made of a setting; settings with different ones draw independently.
+        apart: the cases that are computed only where the experiment is named: they take hours, or a download.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Experiment:
     cases: Mapping[str, Setting]
     repetitions: int | Mapping[str, int]
     salt: Callable = lambda setting: 0
+    apart: tuple[str, ...] = ()
 
     def results(self, setting, *, repetitions=None, seed=0, client=None, replay=1, folder=FOLDER):
         """The runs at a setting: those that are stored, a few of which are computed again, or else new ones.
