@@ -418,7 +418,7 @@ BAD = {
     "a workbook": ("a.xlsx", other_archive(),
                    "a.xlsx must hold NumPy’s arrays alone, got “[Content_Types].xml”: save it"),
     "nearly alike": ("a.npz", arrays(**dict(zip(("x", "z_t", "y_g"), nearly_twice(task(60)), strict=True))),
-                     "must be independent, but to this kernel sample "),
+                     "samples must be independent, but to this kernel sample "),
 }
 
 
