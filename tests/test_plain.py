@@ -90,7 +90,7 @@ def test_formulas_theorems_and_figures_have_the_numbers_of_the_page(notebook, pa
     assert re.findall(r"\\tag\{(\d+)\}", text) == re.findall(r'<span class="eqno">\((\d+)\)', page)
     kinds = "Definition|Theorem|Proposition|Lemma|Corollary|Exercise"
     shown = re.findall(rf'"admonition-title"[^>]*>\s*<span class="caption-number">({kinds}) (\d+) ?</span>', page)
-    assert re.findall(rf"^(?:> |)\*\*({kinds}) (\d+)", text, re.MULTILINE) == shown
+    assert re.findall(rf"^(?:> |)\*\*({kinds}) (\d+).*\*\*$", text, re.MULTILINE) == shown
     figures = re.findall(r'<span class="caption-number">Fig\. (\d+) ?</span>', page)
     assert re.findall(r"^\*\*Fig\. (\d+)\.\*\*", text, re.MULTILINE) == figures
 

@@ -13,7 +13,7 @@ from kdlib import plots
 from kdlib._still import GREY, WIDTH, _thinned, drawing, image
 from kdlib.explorers import EffectiveLogitExplorer
 
-PANEL = 72, WIDTH - 24, 430 - 56, 16  # left, right, bottom and top of a figure without a legend
+PANEL = 78, WIDTH - 24, 430 - 56, 16  # left, right, bottom and top of a figure without a legend
 
 
 def described(*traces, **layout):
