@@ -1,6 +1,5 @@
 """The book as an ePub: whole, well-formed, without scripts, with its formulas typeset; epubcheck agrees where it is."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,8 +10,8 @@ from xml.etree import ElementTree as tree
 from zipfile import ZIP_STORED, ZipFile
 
 import pytest
-from chromium import NoChromium, launched
 from epub import MATHML, OPF, XHTML
+from made import made_in_chromium
 
 pytestmark = pytest.mark.xdist_group("pdf")  # one ePub for all of them, and not while the book is printed
 
@@ -22,13 +21,7 @@ PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8
 
 @pytest.fixture(scope="module")
 def path():
-    try:
-        with launched():
-            pass
-    except NoChromium as missing:
-        pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
-    made = subprocess.run(["make", "epub"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=1800)
-    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    made_in_chromium("epub")
     return ROOT / "_build/epub/book.epub"
 
 

@@ -1,13 +1,11 @@
 """The printed book: whole, in order, with its formulas typeset and its figures drawn."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import NoChromium, launched
+from made import made_in_chromium
 from pypdf import PdfReader
 
 pytestmark = pytest.mark.xdist_group("pdf")  # one printed book for all of them
@@ -17,13 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def printed():
-    try:
-        with launched():
-            pass
-    except NoChromium as missing:
-        pytest.fail(str(missing)) if os.environ.get("CI") else pytest.skip(str(missing))
-    made = subprocess.run(["make", "pdf"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=1800)
-    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    made_in_chromium("pdf")
     return PdfReader(ROOT / "_build/pdf/book.pdf")
 
 
