@@ -119,6 +119,31 @@ def test_cases_may_have_different_numbers_of_repetitions(stored, monkeypatch):
     assert command.out_of_date(EXPERIMENT, stored) == ["few"]
 
 
+def test_more_repetitions_extend_what_is_stored(stored, monkeypatch):
+    before = EXPERIMENT.stored(Small(3), stored)
+    monkeypatch.setitem(EXPERIMENT.__dict__, "repetitions", {"few": 6, "many": 4})
+    command.main(["--into", "kept"])
+    after = EXPERIMENT.stored(Small(3), stored)
+    assert len(made) == 2 and np.array_equal(after.arrays["values"][:4], before.arrays["values"])
+    assert np.allclose(after.arrays["values"], EXPERIMENT.compute(Small(3), range(6)).values, atol=1e-6)
+    assert after.provenance["repetitions"] == 6 and after.provenance["extends"]["repetitions"] == 4
+    assert after.provenance["seconds"] >= before.provenance["seconds"]
+    assert {"date", "versions", "digest"} < set(after.provenance["extends"])
+
+
+def test_repetitions_of_another_source_or_setting_are_not_extended(stored, monkeypatch):
+    few = dict(EXPERIMENT.cases, few=Small(4))
+    monkeypatch.setitem(EXPERIMENT.__dict__, "repetitions", {"few": 5, "many": 4})
+    monkeypatch.setitem(EXPERIMENT.__dict__, "cases", few)
+    command.main(["--into", "kept"])
+    assert len(made) == 5
+    monkeypatch.setitem(EXPERIMENT.__dict__, "repetitions", {"few": 6, "many": 4})
+    monkeypatch.setitem(EXPERIMENT.__dict__, "digest", "new")
+    command.main(["--into", "kept"])
+    assert len(made) == 5 + 6 + 4
+    assert "extends" not in EXPERIMENT.stored(Small(4), stored).provenance
+
+
 def test_an_unknown_experiment_is_refused(stored, capsys):
     with pytest.raises(SystemExit):
         command.main(["letters"])

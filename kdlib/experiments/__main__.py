@@ -43,12 +43,13 @@ def out_of_date(experiment, folder=FOLDER):
 
 
 def compute(experiment, case, folder, client=None):
-    """Compute a case, from the repetitions that an earlier run has left, and store it."""
+    """Compute a case, from the repetitions that are stored or that an earlier run has left, and store it."""
     setting = experiment.cases[case]
     repetitions = experiment.count(case)
     parts = PARTS / f"{experiment.name}.{case}.{experiment.digest}"
     parts.mkdir(parents=True, exist_ok=True)
     path = lambda i: parts / f"{i}.npz"
+    extends = _give_stored(experiment, setting, folder, path)
     missing = [i for i in range(repetitions) if not path(i).exists()]
     clock = time.monotonic()
 
@@ -65,7 +66,7 @@ def compute(experiment, case, folder, client=None):
         "command": f"python -m kdlib.experiments {experiment.name}", "setting": as_json(setting), "seed": 0,
         "repetitions": repetitions, "date": date.today().isoformat(), "seconds": round(sum(seconds), 1),
         "digest": experiment.digest, "versions": _versions(),
-    })
+    } | extends)
     shutil.rmtree(parts)
 
 
@@ -79,6 +80,18 @@ def confirm(experiment, case, folder, places, client=None):
         confirmed = {"digest": experiment.digest, "date": date.today().isoformat(), "repetitions": list(places)}
         save(path, runs, stored.provenance | {"confirmed": confirmed})
     return different
+
+
+def _give_stored(experiment, setting, folder, path):
+    """Write the stored repetitions, if today's source makes the same, as parts; returns what is to be said of them."""
+    stored = experiment.stored(setting, folder)
+    if stored is None or not stored.fresh or not stored.holds(setting, 0, 1):
+        return {}
+    known = {name: value for name, value in stored.provenance.items() if name not in ("command", "setting", "seed")}
+    for i in range(known["repetitions"]):
+        save(path(i), experiment.run(**{name: values[i] for name, values in stored.arrays.items()}),
+             {"seconds": known["seconds"] / known["repetitions"]})
+    return {"extends": known}
 
 
 def _part(experiment, path):
