@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdlib.experiments.photographs import GRID, PhotographSetting, augmented, forecast, grid, pictures
+from kdlib.experiments.photographs import (
+    GRID,
+    ForecastRun,
+    GridRun,
+    PhotographSetting,
+    augmented,
+    forecast,
+    grid,
+    pictures,
+    score,
+)
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 TINY = replace(GRID.cases["drawn"], n=20, n_teacher=40, steps=6, early=2, rho=(0.0, 0.9, 1.0))
@@ -33,6 +43,22 @@ def test_forecast_and_grid_have_the_same_teachers():
     assert (expected.repaired[:, 0] == 1).all() and (expected.repaired[:, -1] == 0).all()  # labels alone, teacher alone
     assert len(set(found.students[:, 0])) == 1  # one student of labels alone serves all teachers
     assert ((found.repaired >= 0) & (found.repaired <= 1)).all()
+
+
+def test_forecasts_are_scored_by_the_criteria():
+    # Two repetitions, one teacher; rho = 0, 0.9, 1. The closed form chooses 0.9; students are best at 0 both times.
+    rho = (0.0, 0.9, 1.0)
+    many = lambda *values: np.array([[values]] * 2) + np.array([0.0, 0.01])[:, None, None]
+    expected = ForecastRun(many(0.4)[..., 0], many(0.4)[..., 0], many(1.0, 0.6, 0.0), many(0.5, 0.4, 0.6),
+                           many(0.9, 0.8, 0.85))
+    found = score(replace(TINY, rho=rho), expected, GridRun(many(0.4)[..., 0], many(0.3, 0.34, 0.4),
+                                                              many(0.95, 0.45, 0.1 + 1e-9)))
+    assert found.ratio == [0.9] and found.pays.all() and found.outcomes == ["hit"]
+    assert np.allclose([found.regret[name].value for name in ("forecast", "0.9", "1")], [0.04, 0.04, 0.1])
+    assert np.isclose(found.gain[0].value, 0.1)
+    assert np.allclose(found.off, [[-0.05, -0.15, 0.1]]) and found.hits == 1
+    poor = score(replace(TINY, rho=rho), expected, GridRun(many(0.4)[..., 0], many(0.5, 0.44, 0.4), expected.repaired))
+    assert poor.outcomes == ["miss"] and poor.hits == 3
 
 
 def test_pictures_are_normalised_and_have_ten_classes():

@@ -42,6 +42,7 @@ from kdlib.experiments import practical
 from kdlib.experiments._store import Setting, parameter, quantity
 from kdlib.experiments.practical import Images, Streams, disjoint_samples, positive, ratios
 from kdlib.networks import fully_connected
+from kdlib.statistics import Estimate, held_out
 from kdlib.students import NestedStudents
 from kdlib.training import train
 
@@ -243,6 +244,47 @@ def grid(keys: Array, setting: PhotographSetting) -> GridRun:
         np.array([[_errors(setting, each, data.x_test, data.y_test) for each in row] for row in cells]),
         np.array([[1 - _errors(setting, each, x[wrong], y[wrong]) for each in row]
                   for row, wrong in zip(cells, mistaken, strict=True)]),
+    )
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the forecasts fare against the students, by the criteria at the top of this module."""
+
+    ratio: np.ndarray  #: of least closed-form loss, for each teacher
+    regret: dict  #: by how a ratio is chosen: students' error beside that at the best one, in the mean over teachers
+    pays: np.ndarray  #: whether hard labels do, says the forecast, for each teacher
+    gain: list  #: of the best rho below 1 on rho = 1, for each teacher
+    off: np.ndarray  #: students' share of mistakes repaired less the targets', with axes (teacher, rho)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """For each teacher, what became of the forecast that hard labels pay, or do not."""
+        sure = [(gain.surely_above(0), gain.surely_below(0)) for gain in self.gain]
+        return ["neither" if not any(each) else "hit" if each[not said] else "miss"
+                for said, each in zip(self.pays, sure, strict=True)]
+
+    @property
+    def hits(self) -> int:
+        """At how many teachers and ratios the share of mistakes repaired was foreseen."""
+        return int((np.abs(self.off) <= 0.1).sum())
+
+
+def score(setting: PhotographSetting, forecasts: ForecastRun, students: GridRun) -> Score:
+    """Of forecasts and students of the same repetitions, with these on a first axis."""
+    errors = np.moveaxis(students.students, 0, -1)  # by teacher, rho and repetition
+    best = np.stack([held_out(each) for each in errors])
+    loss = forecasts.loss.mean(axis=0)
+
+    def regret(places):
+        return Estimate.mean((errors[np.arange(len(errors)), places] - best).mean(axis=0))
+
+    return Score(
+        np.array(setting.rho)[loss.argmin(-1)],
+        {"forecast": regret(loss.argmin(-1)), "0.9": regret(setting.rho.index(0.9)), "1": regret(-1)},
+        loss[:, :-1].min(-1) < loss[:, -1],
+        [Estimate.mean(each[-1] - held_out(each[:-1])) for each in errors],
+        students.repaired.mean(axis=0) - forecasts.repaired.mean(axis=0),
     )
 
 
