@@ -5,9 +5,9 @@ PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-# What JAX has compiled once, notebooks and tests need not compile again.
+# What JAX has compiled once, notebooks and tests need not compile again: most is hundreds of small programs.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/.jax_cache
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
 .PHONY: help book pages test matrix copies lab serve pdf epub pictures notebooks released results bench lock clean
 
