@@ -8,12 +8,20 @@ from urllib.parse import parse_qsl, urlsplit
 from playwright.sync_api import Page
 from watched import explorers_are_live, opened
 
+from kdlib import explorers
+
 LOGIT_PAGES = ["book/index", "book/02_problem_setup"]  # of the effective logit's explorer
-STUDENT = "book/02_problem_setup.html", ".kd-student", "s."  # page, selector, the address's prefix
+# Page, selector, the address's prefix.
+LOGIT = "book/02_problem_setup.html", ".kd-effective-logit", ""
+STUDENT = "book/02_problem_setup.html", ".kd-student", "s."
 RISK = "book/03_transfer_risk.html", ".kd-risk", "r."
 INEFFICIENCY = "book/04_data_inefficiency.html", ".kd-inefficiency", "i."
 CORRECTION = "book/05_imperfect_teacher.html", ".kd-correction", "c."
 CLASSES = "book/07_many_classes.html", ".kd-classes", "k."
+# Of which classes they are.
+KINDS = {LOGIT: explorers.EffectiveLogitExplorer, STUDENT: explorers.StudentExplorer, RISK: explorers.RiskExplorer,
+         INEFFICIENCY: explorers.InefficiencyExplorer, CORRECTION: explorers.CorrectionExplorer,
+         CLASSES: explorers.ClassesExplorer}
 
 
 @dataclass

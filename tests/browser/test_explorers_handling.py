@@ -5,6 +5,8 @@ from shown import (
     CLASSES,
     CORRECTION,
     INEFFICIENCY,
+    KINDS,
+    LOGIT,
     RISK,
     STUDENT,
     Shown,
@@ -18,11 +20,6 @@ from shown import (
 from watched import PHONE, opened
 
 from kdlib import explorers
-
-LOGIT = "book/02_problem_setup.html", ".kd-effective-logit", ""
-KINDS = {LOGIT: explorers.EffectiveLogitExplorer, STUDENT: explorers.StudentExplorer, RISK: explorers.RiskExplorer,
-         INEFFICIENCY: explorers.InefficiencyExplorer, CORRECTION: explorers.CorrectionExplorer,
-         CLASSES: explorers.ClassesExplorer}
 
 # What the words of each example promise, of the readings in its state.
 TRUE = {
