@@ -74,8 +74,8 @@ lock: $(BIN)/uv ## resolve requirements.txt anew from pyproject.toml
 	echo '-e .[architectures,book,dev]' | $(BIN)/uv pip compile - --universal --fork-strategy fewest --python-version 3.11 \
 		--no-annotate --no-emit-index-url --custom-compile-command 'make lock' -q -o requirements.txt
 
-clean: ## remove the pages, the environment and all caches
-	rm -rf _build .venv .pytest_cache .ruff_cache .hypothesis
+clean: ## remove the pages, the environment, a release that was built, and all caches
+	rm -rf _build dist *.egg-info .venv .pytest_cache .ruff_cache .hypothesis
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # uv takes seconds where pip takes minutes, but does not read pip's settings, such as those of a mirror.

@@ -50,6 +50,15 @@ def test_jupyterlab_starts_for_root_too(copy):
     assert ("--allow-root" in make(copy, "-n", "lab").split()) == (os.geteuid() == 0)
 
 
+def test_clean_removes_what_git_ignores(copy):
+    ignored = [line.replace("*", "kdlib") for line in (ROOT / ".gitignore").read_text("utf-8").split()]
+    for name in ignored:
+        (copy / name).mkdir(parents=True, exist_ok=True)
+    make(copy, "clean")
+    assert not [name for name in ignored if (copy / name).exists()]
+    assert (copy / "requirements.txt").exists()
+
+
 def test_a_python_that_is_too_old_is_named_with_those_that_are_not(copy):
     script(copy / "old", "exit 1")
     (copy / ".venv/bin/pip").unlink()

@@ -1,11 +1,9 @@
 """The ways to the book's notebooks without a clone: buttons of the pages, and the image that Docker makes."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from shutil import copy
 from urllib.request import Request, urlopen
@@ -13,6 +11,7 @@ from urllib.request import Request, urlopen
 import nbformat
 import pytest
 import yaml
+from lab_server import TOKEN, serving
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
@@ -66,20 +65,8 @@ def test_the_command_of_the_image_serves_the_notebooks(tmp_path):
     (tmp_path / "_build/lab").mkdir(parents=True)
     copy(ROOT / "book/index.ipynb", tmp_path / "_build/lab")
     [command] = map(json.loads, re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE))
-    folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen([BIN / command[0], *command[1:], "--ServerApp.port=0", "--allow-root",
-                                   "--IdentityProvider.token=test"], cwd=tmp_path, stderr=log, stdout=log,
-                                  env=os.environ | folders)  # fmt: skip
-    try:
-        while not (files := [file for file in tmp_path.glob("RUNTIME/jpserver-*[0-9].json") if file.stat().st_size]):
-            assert server.poll() is None, (tmp_path / "log").read_text("utf-8")
-            time.sleep(0.1)
-        port = json.loads(files[0].read_text("utf-8"))["port"]
-        request = Request(f"http://127.0.0.1:{port}/api/contents/lab/index.ipynb?content=0",
-                          headers={"Authorization": "token test"})
+    with serving(tmp_path, *command) as address:
+        request = Request(f"{address}/api/contents/lab/index.ipynb?content=0",
+                          headers={"Authorization": f"token {TOKEN}"})
         with urlopen(request) as answer:
             assert json.load(answer)["type"] == "notebook"
-    finally:
-        server.terminate()
-        server.wait()

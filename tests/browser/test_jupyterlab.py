@@ -1,22 +1,17 @@
 """A notebook of the book in JupyterLab: read, run, moved by hand and from Python, saved, and opened again."""
 
-import json
-import os
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import nbformat
 import pytest
 from lab import put
+from lab_server import TOKEN, serving
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell
 from playwright.sync_api import expect
 from watched import DESKTOP, HTML
 
-TOKEN = "test"
 PATIENCE = 180  # seconds: the kernel imports JAX, perhaps beside other work
 # The landing page's notebook shows its explorer as the value of its second cell.
 READ, SET = "print(f'rho is {Out[2].rho}')", "Out[2].rho = 0.25"
@@ -25,23 +20,10 @@ COMPLAINT = "text=Error displaying widget"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A server of its own, with settings of its own; returns its address and its folder."""
+    """A server's address and its folder."""
     home = tmp_path_factory.mktemp("lab")
-    folders = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    command = [Path(sys.executable).with_name("jupyter"), "lab", "--no-browser", "--allow-root", "--ServerApp.port=0",
-               f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
-    with (home / "log").open("w") as log:
-        environment = os.environ | folders | {"IPYTHONDIR": str(home / "ipython")}
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
-    try:
-        while not (files := [file for file in home.glob("runtime/jpserver-*[0-9].json") if file.stat().st_size]):
-            assert server.poll() is None, (home / "log").read_text("utf-8")
-            time.sleep(0.1)
-        port = json.loads(files[0].read_text("utf-8"))["port"]
-        yield f"http://127.0.0.1:{port}", home
-    finally:
-        server.terminate()
-        server.wait()
+    with serving(home, "jupyter", "lab", "--no-browser", f"--ServerApp.root_dir={home}") as address:
+        yield address, home
 
 
 @pytest.fixture(scope="module")
