@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import nbformat
+from extensions.execution import recorded_claims
 
 import kdlib
-from kdlib.claims import MIME
 
 BOOK = Path(__file__).parent
 
@@ -18,11 +18,9 @@ def claims():
     """Verdict and criterion of every claim, by the outputs that the notebooks are stored with."""
     found = {}
     for path in sorted(BOOK.glob("*.ipynb")):
-        for cell in nbformat.read(path, as_version=4).cells:
-            for output in cell.get("outputs", []):
-                for record in output.get("data", {}).get(MIME, []):
-                    found[record["claim"]] = {key: record[key] for key in ("verdict", "criterion")}
-    return dict(sorted(found.items(), key=lambda each: [int(part) for part in each[0].split(".")]))
+        found |= recorded_claims(nbformat.read(path, as_version=4))
+    in_order = sorted(found, key=lambda claim: [int(part) for part in claim.split(".")])
+    return {claim: {key: found[claim][key] for key in ("verdict", "criterion")} for claim in in_order}
 
 
 if __name__ == "__main__":

@@ -202,6 +202,32 @@ class Recipe:
         weights = other.in_recipe(t_squared=self.t_squared, reduction=self.reduction, classes=classes)
         return replace(self, soft=weights.soft, hard=weights.hard, T=other.T, classes=classes)
 
+    def equivalents(self) -> dict[str, str]:
+        """The same student in the other recipes of :data:`recipes`, by their names: one for each way of writing it.
+
+        A text is what :meth:`matched_to` and :meth:`spelled` give, or says what hinders.
+
+        Raises:
+            ValueError: the number of classes counts, and the recipe names none: see :func:`recipe`.
+
+        >>> same = recipe("RepDistiller", t_squared=False).equivalents()
+        >>> print(same["mdistiller"])
+        KD.LOSS.KD_WEIGHT 0.36 KD.LOSS.CE_WEIGHT 0.64 KD.TEMPERATURE 4
+        """
+        own, found, seen = self.mixture(), {}, set()
+        for name, other in recipes.items():
+            way = other.arguments, other.t_squared, other.reduction
+            if way in seen or not other.has_weights:
+                continue
+            seen.add(way)
+            if "{T}" not in other.arguments and own.T != other.T:
+                found[name] = f"has no temperature: only T = {shown(other.T)}"
+            elif other.reduction == "mean" and self.classes is None and other.classes is None:
+                found[name] = "divides by the number of classes: give K"
+            else:
+                found[name] = other.matched_to(own, self.classes).spelled()
+        return found
+
     def spelled(self) -> str:
         """Its settings as its own code spells them, with weights that keep four digits of the smaller one.
 

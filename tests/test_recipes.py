@@ -89,6 +89,18 @@ def test_what_is_spelled_keeps_four_digits_of_both_weights(name):
                 assert float(shown) == pytest.approx(value, abs=1e-4 * hard)
 
 
+def test_equivalents_are_spelled_once_for_each_way_of_writing_or_say_what_hinders():
+    same = recipe("PyTorch tutorial").equivalents()
+    assert same["keras.io example, first"] == "distiller.compile(alpha=0.42857, temperature=2)"
+    assert same["torchtune"] == "has no temperature: only T = 1"
+    assert "mdistiller" in same and not {"mdistiller, ImageNet", "ModelOpt"} & same.keys()
+    same = recipe("torchtune").equivalents()
+    assert same["torchtune"] == "kd_ratio: 0.5"
+    assert same["ModelOpt, balanced"] == "divides by the number of classes: give K"
+    same = recipe("torchtune", classes=10).equivalents()
+    assert same["ModelOpt, balanced"].startswith("StaticLossBalancer(kd_loss_weight=0.909091)")
+
+
 def test_kappa_is_where_a_wrong_teacher_begins_to_win():
     found = recipe("PyTorch tutorial", hard=0.1).mixture()
     assert not found.corrects_all

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import nbformat
 
+MIME = "application/vnd.kdlib.claims+json"  # as kdlib.claims has it, whose import takes seconds
 KEPT = 4  # runs of each notebook: going back to earlier code runs nothing
 NEVER = 10**6  # seconds after which nbclient may give up on a kernel that starts, or on the last of its outputs
 
@@ -276,6 +277,12 @@ def seconds(cell):
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def recorded_claims(notebook):
+    """What the ledgers that a notebook shows say of each claim; of two records of one claim, the later."""
+    outputs = (output for cell in code_cells(notebook) for output in cell.outputs)
+    return {record["claim"]: record for output in outputs for record in output.get("data", {}).get(MIME, [])}
 
 
 def python(source):

@@ -28,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
-from execution import code_cells, library, python
+from execution import library, python, recorded_claims
 from notebooks import missing, placeholder, shown_cells
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
@@ -36,7 +36,6 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 PAGE = "book/claims"
 RELEASED = Path(__file__).parents[1] / "released.json"
-TYPE = "application/vnd.kdlib.claims+json"  # kdlib.claims.MIME, whose import takes seconds
 OPEN = "open"
 MISSING = "not available"
 logger = logging.getLogger(__name__)
@@ -84,8 +83,7 @@ class FillIn(SphinxPostTransform):
         self.library = import_module("kdlib.claims")  # not before: it takes seconds
         self.listed = self.library.CLAIMS
         metadata = self.env.metadata.items()
-        self.found = {docname: {record["claim"]: record for record in known["claims"]}
-                      for docname, known in metadata if known.get("claims")}
+        self.found = {docname: known["claims"] for docname, known in metadata if known.get("claims")}
         folder = PAGE.rpartition("/")[0]
         chapters = {claim: missing(self.env, f"{folder}/{each['chapter']}") for claim, each in self.listed.items()}
         self.unavailable = {claim: text for claim, text in chapters.items() if text and not self.home(claim)}
@@ -234,9 +232,7 @@ def add_filter(app, pagename, templatename, context, doctree):
 def keep_records(app, docname, source):
     """What a chapter's ledger says, if it has been measured in this build."""
     if docname in app.runs:
-        outputs = (output for cell in code_cells(app.runs[docname].notebook) for output in cell.outputs)
-        shown = [output["data"][TYPE] for output in outputs if TYPE in output.get("data", {})]
-        app.env.metadata[docname]["claims"] = shown[-1] if shown else []
+        app.env.metadata[docname]["claims"] = recorded_claims(app.runs[docname].notebook)
 
 
 def mark_evidence(app, doctree):

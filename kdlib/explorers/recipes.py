@@ -5,7 +5,7 @@ from html import escape
 
 import traitlets
 
-from kdlib._checks import choice, shown
+from kdlib._checks import choice
 from kdlib.explorers._base import Embedded, module
 from kdlib.recipes import Mixture, Recipe, mixture, recipe, recipes
 
@@ -107,21 +107,8 @@ class RecipeExplorer(Embedded):
         return [_in_words(found), *warnings]
 
     def equivalents(self) -> dict[str, str]:
-        """The same student in other recipes, by their names: one for each way of writing it."""
-        own, found, seen = self.mixture(), {}, set()
-        classes = self.settings().classes
-        for name, it in recipes.items():
-            key = it.arguments, it.t_squared, it.reduction
-            if key in seen or not it.has_weights:
-                continue
-            seen.add(key)
-            if "{T}" not in it.arguments and own.T != it.T:
-                found[name] = f"has no temperature: only T = {shown(it.T)}"
-            elif it.reduction == "mean" and classes is None and it.classes is None:
-                found[name] = "divides by the number of classes: give K"
-            else:
-                found[name] = it.matched_to(own, classes).spelled()
-        return found
+        """The same student in other recipes: see :meth:`kdlib.recipes.Recipe.equivalents`."""
+        return self.settings().equivalents()
 
     def picture(self):
         """The answer and the other recipes' settings as plain text, for pages without scripts."""
