@@ -26,8 +26,9 @@ pages: $(INSTALLED)
 	$(BIN)/jupyter-book build . -W -n --keep-going -q || \
 		[ -s _build/stopped ] || echo "The book has errors or warnings, see above" >_build/stopped
 
+# Two workers on two cores: threads of OpenBLAS would spend most of the time waiting for each other.
 test: book ## build the book, then test everything: library, notebooks, pages in a browser
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests kdlib
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests kdlib
 
 # PYTHONS="3.12 3.13" chooses some.
 matrix: $(BIN)/uv ## test the library on every Python from 3.11 to 3.14 that is found, with the newest and the oldest JAX
