@@ -13,6 +13,8 @@ from watched import DESKTOP, ROOT
 
 from kdlib import explorers
 
+pytestmark = pytest.mark.xdist_group("exports")  # one notebook, run once, for both
+
 # What nbconvert's own template asks for, on every page: without it formulas are TeX, and all else is there.
 TEMPLATE = re.compile(r"https://(cdnjs\.cloudflare\.com/ajax/libs/(require\.js|mathjax)|unpkg\.com/@jupyter-widgets)/")
 INK = """async (source) => {

@@ -12,6 +12,8 @@ from nbformat.v4 import new_code_cell
 from playwright.sync_api import expect
 from watched import DESKTOP, HTML
 
+pytestmark = pytest.mark.xdist_group("lab")  # one server for all of them
+
 PATIENCE = 180  # seconds: the kernel imports JAX, perhaps beside other work
 # The landing page's notebook shows its explorer as the value of its second cell.
 READ, SET = "print(f'rho is {Out[2].rho}')", "Out[2].rho = 0.25"

@@ -112,16 +112,18 @@ def test_page_is_whole_on_a_phone(browser, on_disk, path):
 
 
 # Coloured code and formulas are judged once for each kind: on a page with many, all pieces would take axe a minute.
+# All are looked at before any is changed: a style that is asked for after a change is computed anew.
 ONE_PIECE_OF_EACH_KIND = """() => {
     const seen = new Set();
     const again = (piece) => {
         const kind = piece.localName + getComputedStyle(piece).color + piece.parentElement.className;
         return seen.has(kind) || !seen.add(kind);
     };
-    for (const formula of document.querySelectorAll("mjx-container"))
-        if (again(formula)) formula.replaceChildren(); // its glyphs are no text, and axe judges no contrast of theirs
-    for (const token of document.querySelectorAll(":is(pre, code, .sig) span[class]:not(:has(*))"))
-        if (again(token)) token.replaceWith(token.textContent);
+    const others = (selector) => [...document.querySelectorAll(selector)].filter(again);
+    const formulas = others("mjx-container"), tokens = others(":is(pre, code, .sig) span[class]:not(:has(*))");
+    for (const formula of formulas) formula.replaceChildren(); // its glyphs are no text, and have no contrast to axe
+    for (const token of tokens) token.replaceWith(token.textContent);
+    document.body.normalize(); // a line of code is one text again
 }"""
 
 

@@ -16,6 +16,7 @@ PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+PATIENCE = 300_000  # milliseconds: beside other work a long page may take more than a minute
 
 # The theme's own complaint: it finds no stored colour mode on a first visit.
 KNOWN = ("Got invalid theme mode: . Resetting to auto.",)
@@ -32,7 +33,7 @@ def opened(browser, site, path, *, whole=True, viewport=DESKTOP, **settings):
     """
     troubles = []
     with browser.new_context(viewport=viewport, **settings) as context:
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE)
         context.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or troubles.append(f"left: {r.url}"))
         context.on("requestfailed", lambda r: r.failure in HARMLESS or troubles.append(f"failed: {r.url} {r.failure}"))
         context.on("response", lambda r: r.status < 400 or troubles.append(f"{r.status}: {r.url}"))
