@@ -166,7 +166,7 @@ def over_all_flips(students, z, z_0):
 GRADED = Experiment("data_inefficiency.graded", graded, GradedRun,
                     {"d1": GradedSetting(1, curves=True), "d2": GradedSetting(2, curves=True),
                      "orders": GradedSetting(2)},
-                    {"d1": 20, "d2": 20, "orders": 158}, salt=lambda s: 300 + s.d)
+                    {"d1": 20, "d2": 20, "orders": 240}, salt=lambda s: 300 + s.d)
 
 
 # --- The constants ------------------------------------------------------------------------------------
@@ -338,10 +338,10 @@ def from_soft_to_hard(key, setting: TransitionSetting):
                          wrong=np.mean((z_t > 0) != truth[..., None], axis=0))
 
 
-LESSONS = Experiment("data_inefficiency.lessons", taught, LessonsRun, {f"d{d}": LessonsSetting(d) for d in (1, 2)}, 20,
-                     salt=lambda s: 400 + s.d)
+LESSONS = Experiment("data_inefficiency.lessons", taught, LessonsRun, {f"d{d}": LessonsSetting(d) for d in (1, 2)},
+                     {"d1": 20, "d2": 40}, salt=lambda s: 400 + s.d)
 TRANSITION = Experiment("data_inefficiency.transition", from_soft_to_hard, TransitionRun, {"d2": TransitionSetting(2)},
-                        150, salt=lambda s: 400 + s.d)
+                        600, salt=lambda s: 400 + s.d)
 
 
 # --- Other networks -----------------------------------------------------------------------------------
