@@ -60,7 +60,7 @@ pictures: book ## draw the README's picture and the card for links anew (needs C
 notebooks: $(INSTALLED) ## run the chapters in place, refreshing the outputs that are compared
 	$(BIN)/python book/run.py
 
-released: $(INSTALLED) ## at a release, keep what the ledger says: it lists what has changed since
+released: $(INSTALLED) ## after a release, keep what the ledger says: it lists what has changed since
 	$(BIN)/python book/released.py
 
 # SCHEDULER=tcp://... computes on the workers of that Dask scheduler.

@@ -33,7 +33,7 @@ from kdlib.risk import (
 )
 from kdlib.students import NestedStudents
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 __all__ = [
     "NestedStudents",
     "advise",

@@ -41,7 +41,7 @@ def arc_cosine_ntk(x1, x2, depth, sigma_w, sigma_b):
 @given(  # few dimensions and depths: a kernel compiles once for each pair
     x=st.sampled_from([1, 2, 16, 17, 20]).flatmap(lambda d: st.lists(st.floats(-10, 10), min_size=d, max_size=d)),
     step=st.one_of(st.just(0.0), st.floats(-16, 1).map(lambda e: 10**e)),
-    depth=st.sampled_from([1, 2, 5]),
+    depth=st.sampled_from([1, 3, 5]),
     sigma_w=st.floats(0.3, 3),
     sigma_b=st.sampled_from([0.05, 1.0, 2.0]),
 )

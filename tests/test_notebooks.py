@@ -61,6 +61,7 @@ REFUSED = {
         "runs must be a whole number from 3 up, got 2": {"runs": 2},
         "runs must be a whole number from 3 up, got 4.5": {"runs": 4.5},
         "more_runs must be a whole number from 3 up, got 2": {"more_runs": 2},
+        "lesson_runs must be a whole number from 3 up, got 2": {"lesson_runs": 2},
         "most_runs must be a whole number from 3 up, got 2.5": {"most_runs": 2.5},
         "n_max must be a whole number from 100 up, got 50": {"n_max": 50},
         "d must be a whole number from 1 up, got 0": {"d": 0},
@@ -175,7 +176,7 @@ def papermill():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         def ran(name, folder, parameters):
             output = folder / "out.ipynb"
-            error = process.submit(execute, NOTEBOOKS[name], output, parameters, folder).exception(timeout=900)
+            error = process.submit(execute, NOTEBOOKS[name], output, parameters, folder).exception()
             return error, read(output)
 
         yield ran
@@ -184,7 +185,8 @@ def papermill():
 def execute(path, output, parameters, folder):
     from papermill import execute_notebook
 
-    execute_notebook(path, output, parameters, cwd=folder, progress_bar=False, request_save_on_cell_execute=False)
+    execute_notebook(path, output, parameters, cwd=folder, progress_bar=False, request_save_on_cell_execute=False,
+                     execution_timeout=900)  # of a cell
 
 
 def papermill_command(name, folder, parameters):

@@ -46,19 +46,24 @@ def test_forecast_and_grid_have_the_same_teachers():
 
 
 def test_forecasts_are_scored_by_the_criteria():
-    # Two repetitions, one teacher; rho = 0, 0.9, 1. The closed form chooses 0.9; students are best at 0 both times.
-    rho = (0.0, 0.9, 1.0)
-    many = lambda *values: np.array([[values]] * 2) + np.array([0.0, 0.01])[:, None, None]
-    expected = ForecastRun(many(0.4)[..., 0], many(0.4)[..., 0], many(1.0, 0.6, 0.0), many(0.5, 0.4, 0.6),
-                           many(0.9, 0.8, 0.85))
-    found = score(replace(TINY, rho=rho), expected, GridRun(many(0.4)[..., 0], many(0.3, 0.34, 0.4),
-                                                              many(0.95, 0.45, 0.1 + 1e-9)))
-    assert found.ratio == [0.9] and found.pays.all() and found.outcomes == ["hit"]
-    assert np.allclose([found.regret[name].value for name in ("forecast", "0.9", "1")], [0.04, 0.04, 0.1])
-    assert np.isclose(found.gain[0].value, 0.1)
-    assert np.allclose(found.off, [[-0.05, -0.15, 0.1]]) and found.hits == 1
-    poor = score(replace(TINY, rho=rho), expected, GridRun(many(0.4)[..., 0], many(0.5, 0.44, 0.4), expected.repaired))
-    assert poor.outcomes == ["miss"] and poor.hits == 3
+    # Two teachers, rho = 0, 0.9, 1, three repetitions. The closed form chooses 0.9 for one teacher and 1 for the other.
+    noise = np.array([-0.01, 0.0, 0.01])[:, None, None] * np.array([[1], [3]])
+    each = lambda *rows: np.array([rows] * 3)
+    none = np.zeros((3, 2))
+    expected = ForecastRun(none, none, each([1.0, 0.6, 0.0], [1.0, 0.8, 0.0]), each([0.5] * 3, [0.5] * 3),
+                           each([0.9, 0.8, 0.85], [0.9, 0.8, 0.7]))
+    students = each([0.3, 0.34, 0.4], [0.5, 0.41, 0.4]) + noise * np.array([1, 1, -1])
+    found = score(TINY, expected, GridRun(none, students, each([0.95, 0.45, 0.05], [0.85, 0.8, 0.3])))
+    assert found.ratio.tolist() == [0.9, 1.0] and found.pays.tolist() == [True, False]
+    # Best on the other repetitions: 0 for the first teacher; for the second 1, or 0.9 where the other two say so.
+    best = [np.delete(students[:, i], r, axis=0).mean(0).argmin() for r in range(3) for i in range(2)]
+    lost = [[students[r, i, i + 1] - students[r, i, best[2 * r + i]] for i in range(2)] for r in range(3)]
+    assert np.isclose(found.regret["forecast"].value, np.mean(lost))
+    assert np.isclose(found.regret["forecast"].error, np.std(np.mean(lost, axis=1), ddof=1) / 3**0.5)
+    assert found.outcomes == ["hit", "neither"]
+    assert np.allclose(found.off, [[-0.05, -0.15, 0.05], [-0.15, 0.0, 0.3]]) and found.hits == 3
+    poor = each([0.5, 0.44, 0.4], [0.3, 0.34, 0.4])
+    assert score(TINY, expected, GridRun(none, poor, expected.repaired)).outcomes == ["miss", "miss"]
 
 
 def test_pictures_are_normalised_and_have_ten_classes():

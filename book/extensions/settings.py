@@ -121,7 +121,10 @@ class StoredRuns(SphinxDirective):
         if isinstance(settings, dict):
             repeated = {"repetitions": known["repetitions"]} if "repetitions" in known else {}
             settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in (settings | repeated).items())
-        return f"<code>{escape(known['command'])}</code>", known["date"], escape(str(settings))
+        date = known["date"]
+        if first := known.get("extends"):
+            date += f", the first {first['repetitions']} on {first['date']}"
+        return f"<code>{escape(known['command'])}</code>", date, escape(str(settings))
 
 
 def provenance(path):

@@ -87,7 +87,7 @@ def _give_stored(experiment, setting, folder, path):
     stored = experiment.stored(setting, folder)
     if stored is None or not stored.fresh or not stored.holds(setting, 0, 1):
         return {}
-    known = {name: value for name, value in stored.provenance.items() if name not in ("command", "setting", "seed")}
+    known = {name: value for name, value in stored.provenance.items() if name not in ("setting", "seed")}
     for i in range(known["repetitions"]):
         save(path(i), experiment.run(**{name: values[i] for name, values in stored.arrays.items()}),
              {"seconds": known["seconds"] / known["repetitions"]})

@@ -1,4 +1,4 @@
-r"""Appendix S2: the paper's own case, a residual network on CIFAR-10.
+r"""Appendix S2: a residual network on CIFAR-10, as in the paper.
 
 Two experiments share samples and teachers. :data:`FORECASTS` trains the teachers and, before any student exists, says
 what the theory expects of the students: the error of the closed-form student at each soft ratio, and how many of the
@@ -19,7 +19,8 @@ closed-form loss, in the mean over repetitions.
 - Share of mistakes repaired: a hit where the students' share is within 0.1 of the targets'.
 
 The paper's settings are in an appendix that is not available: these are our choice. The learning rate is the
-better of two that were tried on labels alone, on one draw of other samples; nothing else has been trained on CIFAR-10.
+better of two that were tried on labels alone, on one draw of other samples; nothing else had been trained on CIFAR-10
+when these criteria were written.
 """
 
 from collections.abc import Sequence

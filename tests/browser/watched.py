@@ -33,7 +33,8 @@ def opened(browser, site, path, *, whole=True, viewport=DESKTOP, **settings):
     """
     troubles = []
     with browser.new_context(viewport=viewport, **settings) as context:
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(60_000)
+        context.set_default_navigation_timeout(PATIENCE)
         context.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or troubles.append(f"left: {r.url}"))
         context.on("requestfailed", lambda r: r.failure in HARMLESS or troubles.append(f"failed: {r.url} {r.failure}"))
         context.on("response", lambda r: r.status < 400 or troubles.append(f"{r.status}: {r.url}"))
