@@ -7,9 +7,15 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from socket import socket
 
 BIN = Path(sys.executable).parent
 TOKEN = "test"
+
+
+def answers(port):
+    with socket() as tried:
+        return not tried.connect_ex(("127.0.0.1", port))
 
 
 @contextmanager
@@ -24,7 +30,11 @@ def serving(home, program, *arguments):
         while not (files := [file for file in home.glob("runtime/jpserver-*[0-9].json") if file.stat().st_size]):
             assert server.poll() is None, (home / "log").read_text("utf-8")
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{json.loads(files[0].read_text('utf-8'))['port']}"
+        port = json.loads(files[0].read_text("utf-8"))["port"]
+        while not answers(port):  # the file is there a moment before
+            assert server.poll() is None, (home / "log").read_text("utf-8")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait()
