@@ -3,9 +3,9 @@
     python benchmarks/classifiers.py
 
 A step of the training loop is a gradient of every network. The promise: ``train(..., in_turn=True)`` is at least 1.5
-times as fast as many small networks side by side, which ``jax.vmap`` makes of them, no slower than a few larger ones,
-and both times ours is at least twice as fast as XLA's convolution: inside a loop that one leaves its fast path on a CPU. Where torch is installed, a step of
-the larger network is timed there, too.
+times as fast as many small networks side by side, which ``jax.vmap`` makes of them, and no slower than a few larger
+ones, and both times ours is at least twice as fast as XLA's convolution: inside a loop that one leaves its fast path on
+a CPU. Where torch is installed, a step of the larger network is timed there, too.
 """
 
 import jax
