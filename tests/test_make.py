@@ -64,3 +64,11 @@ def test_a_python_that_is_too_old_is_named_with_those_that_are_not(copy):
     (copy / ".venv/bin/pip").unlink()
     done = subprocess.run(["make", ".venv/bin/pip", "PYTHON=./old"], cwd=copy, stderr=subprocess.PIPE, encoding="utf-8")
     assert done.returncode and "needs Python 3.11, 3.12, 3.13 or 3.14, and ./old is none of them" in done.stderr
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_share_a_worker(request):
+    """Or two would make one folder at once; a pair of pytest and its plugin may lose it without a word."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("tests are not sent out in groups")
+    assert request.node.nodeid.endswith("@together")
