@@ -214,9 +214,12 @@ class Ledger:
     def _repr_html_(self):
         if self._begun:
             return as_table(self.records())
-        rows = [(claim, _stated(claim), _criterion(entry.criterion), typeset(CLAIMS[claim].get("condition", "–")))
-                for claim, entry in self._entries.items()]  # fmt: skip
-        return table(("Claim", _speaker(self._entries), "Criterion", "Tried also under a condition"), rows, "claims")
+        rows = []
+        for claim, entry in self._entries.items():
+            also = f"<div>Tried also: {typeset(CLAIMS[claim]['condition'])}</div>" if entry.condition else ""
+            measured, relation = _criterion(entry.criterion)
+            rows.append((claim, _stated(claim), f"{measured}: {relation}{also}"))
+        return table(("Claim", "What it says", "Criterion"), rows, "claims")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {MIME: self.records()} if self._begun else {}
@@ -233,7 +236,7 @@ def measurements(record: dict) -> dict:
 
 
 def as_table(records: list[dict], links: dict | None = None) -> str:
-    """HTML of a ledger's :meth:`~Ledger.records`.
+    """HTML of a ledger's :meth:`~Ledger.records`, in which each relation unfolds to what was measured, and the remark.
 
     Args:
         records: of some claims.
@@ -245,14 +248,14 @@ def as_table(records: list[dict], links: dict | None = None) -> str:
         _, address = links.get(claim, ("", ""))
         verdict = marked(record["verdict"])
         verdict = f'<a href="{address}">{verdict}</a>' if address else verdict
-        under = f": {typeset(condition)}" if record["verdict"] == CONDITIONAL else ""
         numbers = zip(("as stated", condition), measurements(record).values(), strict=False)
-        measured = "".join(f"<div>{typeset(how)}: <b>{escape(number)}</b></div>" for how, number in numbers)
-        rows.append((claim, _stated(claim), f"<div>{_criterion(record['criterion'])}</div>{measured}",
-                     f"{verdict}{under}<div>{typeset(record['remark'])}</div>"))  # fmt: skip
-    speaker = _speaker(record["claim"] for record in records)
+        found = "".join(f"<div>{typeset(how)}: <b>{escape(number)}</b></div>" for how, number in numbers)
+        measured, relation = _criterion(record["criterion"])
+        found += f"<details><summary>{relation}</summary><div>Measured: {measured}</div>"
+        found += f"<div>{typeset(record['remark'])}</div></details>"
+        rows.append((claim, _stated(claim), found, verdict))
     names = [links.get(record["claim"], ("",))[0] for record in records]
-    return table(("Claim", speaker, "Criterion and measurement", "Verdict"), rows, "claims", ids=names)
+    return table(("Claim", "What it says", "What was found", "Verdict"), rows, "claims checked", ids=names)
 
 
 def marked(verdict: str) -> str:
@@ -266,15 +269,10 @@ def marked(verdict: str) -> str:
 
 
 def _criterion(text):
-    """HTML of a criterion: what is measured, and its relation in words."""
+    """HTML of a criterion's two parts: what is measured, and the relation in words."""
     measured, _, relation = text.rpartition(", ")
     sign, _, limit = relation.partition(" ")
-    return f"{typeset(measured)}: must be {_IN_WORDS[sign].format(limit.replace('-', '−', 1))}"
-
-
-def _speaker(claims):
-    """Who says it: the head of the column of claims."""
-    return "We say" if all(CLAIMS[claim]["place"] == OURS for claim in claims) else "The paper says"
+    return typeset(measured), f"must be {_IN_WORDS[sign].format(limit.replace('-', '−', 1))}"
 
 
 def _stated(claim):

@@ -37,6 +37,8 @@ class WellWritten(SphinxPostTransform):
             for tries in soup.find_all("ul", class_="kd-tries"):  # buttons in the page
                 shown = "; ".join(item.get_text() for item in tries.find_all("li"))
                 tries.name, tries.string = "p", f"In the pages of the site this moves, and its buttons show: {shown}."
+            for folded in soup.select(".checked details"):
+                folded["open"] = "open"
             text = soup.decode(formatter="minimal")
             html.replace_self(nodes.raw("", text, format="html", classes=html["classes"]))
 

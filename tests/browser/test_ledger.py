@@ -59,6 +59,19 @@ def test_without_scripts_all_rows_are_there_and_no_filter(browser, on_disk):
         assert page.locator(".ledger-filter").count() == 0
 
 
+def test_what_was_measured_unfolds_by_keyboard_and_is_on_paper(browser, on_disk):
+    with opened(browser, on_disk, PAGE, whole=False, java_script_enabled=False) as page:
+        measured = page.locator(".checked details > div:first-of-type:visible")
+        assert measured.count() == 0
+        relation = page.locator(".checked summary").first
+        relation.focus()
+        page.keyboard.press("Enter")
+        assert measured.count() == 1 and measured.inner_text().startswith("Measured: ")
+        page.emulate_media(media="print")
+        rows = page.locator(".checked tbody tr").count()
+        assert measured.count() == page.locator(".checked summary:visible").count() == rows
+
+
 def test_rows_that_are_cards_on_a_phone_are_hidden_too(browser, served):
     with opened(browser, served, f"{PAGE}#verdict=undecided", whole=False, viewport=PHONE) as page:
         assert 0 < len(shown(page)) < len(CLAIMS)
