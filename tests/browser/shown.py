@@ -53,16 +53,28 @@ class Shown:
         shown = self.keys({name: value for name, value in self.sliders().items() if name != "K"}).items()
         self.page.wait_for_url(lambda url: shown <= fragment(url).items())
 
+    def restore(self, state):
+        """Load the page anew, at an address that holds the state."""
+        visit(self.page, f"{self.page.url.split('#')[0]}#{address(state, self.prefix)}")
+
     def press(self, name, key):
         self.find(f"input[name={name}]").focus()
         self.page.keyboard.press(key)
 
 
 @contextmanager
-def opened_at(browser, site, home, state):
+def opened_at(browser, site, home, state=()):
     """An explorer on its page, at an address that holds the state."""
     path, selector, prefix = home
     with opened(browser, site, f"{path}#{address(state, prefix)}", whole=False) as page:
+        yield Shown(page, selector, prefix)
+
+
+@contextmanager
+def alone_at(browser, site, home, state=()):
+    """An explorer without the rest of its page, at an address that holds the state."""
+    path, selector, prefix = home
+    with opened(browser, site, f"{path}#{address(state, prefix)}", only=selector) as page:
         yield Shown(page, selector, prefix)
 
 
@@ -84,7 +96,7 @@ def visit(page, url):
 
 def address(state, prefix=""):
     """What follows # in the address of an explorer in this state."""
-    return "&".join(f"{prefix}{name}={value}" for name, value in state.items())
+    return "&".join(f"{prefix}{name}={value}" for name, value in dict(state).items())
 
 
 def centred(locator):

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 import pytest
-from shown import live
+from shown import live, visit
 from tolerances import BROWSER
 from watched import PHONE, opened
 
@@ -14,6 +14,7 @@ from kdlib.explorers import RecipeExplorer
 from kdlib.recipes import mixture, recipe, recipes
 
 PAGE = "book/exchange_office.html"
+FORM = ".kd-recipes"  # alone, where the rest of the page does not matter
 SETTINGS = "soft", "hard", "T", "t_squared", "reduction", "classes"
 NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
 
@@ -100,8 +101,9 @@ def test_form_restores_a_link(browser, site):
         "x.T=7&x.recipe=keras.io+example&x.t_squared=false": recipe("keras.io example", T=7, t_squared=False),
         "x.soft=0.2&x.hard=0&x.reduction=mean": recipe("RepDistiller", soft=0.2, hard=0, reduction="mean"),
     }
-    for link, expected in links.items():
-        with opened(browser, site, f"{PAGE}#{link}") as page:
+    with opened(browser, site, PAGE, only=FORM) as page:
+        for link, expected in links.items():
+            visit(page, f"{site}{PAGE}#{link}")
             found = expected.mixture()
             for name, value in (("kappa", found.kappa), ("rho", found.rho), ("lambda", found.lam)):
                 assert reading(page, name) == pytest.approx(value, rel=1e-3)
@@ -110,7 +112,7 @@ def test_form_restores_a_link(browser, site):
 
 
 def test_form_follows_the_keyboard_and_the_address_follows(browser, site):
-    with opened(browser, site, PAGE) as page:
+    with opened(browser, site, PAGE, whole=False) as page:
         before = reading(page, "kappa")
         field(page, "T").focus()
         page.keyboard.press("ArrowUp")
@@ -129,7 +131,7 @@ def test_form_follows_the_keyboard_and_the_address_follows(browser, site):
 
 
 def test_another_recipe_begins_anew_as_published(browser, served):
-    with opened(browser, served, f"{PAGE}#x.recipe=RepDistiller&x.T=9&x.soft=0.3") as page:
+    with opened(browser, served, f"{PAGE}#x.recipe=RepDistiller&x.T=9&x.soft=0.3", only=FORM) as page:
         field(page, "recipe").select_option("PyTorch tutorial")
         assert note(page).startswith("PyTorch tutorial, as published.")
         assert float(field(page, "soft").input_value()) == 0.25
@@ -146,14 +148,14 @@ def test_another_recipe_begins_anew_as_published(browser, served):
     ("x.soft=0&x.hard=0", "soft and hard must not both be 0", ""),
 ])
 def test_form_answers_in_words(browser, served, link, said, warned):
-    with opened(browser, served, f"{PAGE}#{quote(link, safe='=&')}") as page:
+    with opened(browser, served, f"{PAGE}#{quote(link, safe='=&')}", only=FORM) as page:
         assert said in note(page)
         warnings = page.locator(".kd-recipes .kd-warnings").inner_text()
         assert warned in warnings and bool(warned) == bool(warnings)
 
 
 def test_form_names_what_it_refuses_and_recovers(browser, served):
-    with opened(browser, served, PAGE) as page:
+    with opened(browser, served, PAGE, only=FORM) as page:
         before = note(page)
         field(page, "T").fill("0")
         assert note(page).startswith("T must be positive and finite, got 0")
@@ -171,7 +173,7 @@ def test_form_names_what_it_refuses_and_recovers(browser, served):
 ])
 def test_settings_taken_elsewhere_mean_the_same(browser, served, name, pattern):
     """What the table offers for a recipe, entered in the form of that recipe, has the student one came from."""
-    with opened(browser, served, f"{PAGE}#x.recipe=torchdistill&x.T=6") as page:
+    with opened(browser, served, f"{PAGE}#x.recipe=torchdistill&x.T=6", only=FORM) as page:
         kappa, offered = reading(page, "kappa"), spelled(page)[name]
         field(page, "recipe").select_option(name)
         for setting, value in re.search(pattern.format(*3 * [r"[\d.]+"]), offered).groupdict().items():
@@ -181,8 +183,9 @@ def test_settings_taken_elsewhere_mean_the_same(browser, served, name, pattern):
 
 def test_form_ignores_an_address_that_is_not_its_own(browser, served):
     seen = set()
-    for link in ("", "x.recipe=fitnets", "x.T=-1&x.soft=abc&x.classes=1.5", "x.t_squared=1&x.reduction=sum", "T=9"):
-        with opened(browser, served, f"{PAGE}#{link}") as page:
+    with opened(browser, served, PAGE, only=FORM) as page:
+        for link in ("", "x.recipe=fitnets", "x.T=-1&x.soft=abc&x.classes=1.5", "x.t_squared=1&x.reduction=sum", "T=9"):
+            visit(page, f"{served}{PAGE}#{link}")
             seen.add((note(page), field(page, "T").input_value(), reading(page, "kappa")))
     assert len(seen) == 1
 
@@ -198,7 +201,8 @@ def test_form_follows_a_live_model_and_drives_it(browser):
 
 
 def test_form_is_whole_on_a_phone_and_plain_without_scripts(browser, site):
-    with opened(browser, site, PAGE, viewport=PHONE) as page:
+    with opened(browser, site, f"{PAGE}#x.recipe=torchtune", whole=False, viewport=PHONE) as page:
+        assert field(page, "recipe").input_value() == "torchtune"  # its link, on the page itself
         for control in page.locator(".kd-recipes [name]").all():
             box = control.bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]

@@ -17,6 +17,7 @@ from shown import (
     STUDENT,
     Shown,
     address,
+    alone_at,
     assert_key_moves,
     centred,
     drag,
@@ -36,18 +37,19 @@ from kdlib.explorers import ClassesExplorer, CorrectionExplorer, InefficiencyExp
 
 @pytest.fixture(params=LOGIT_PAGES)
 def explorer(request):
-    return f"{request.param}.html"
+    return f"{request.param}.html", *LOGIT[1:]
 
 
-def test_explorer_follows_the_keyboard(browser, site, explorer):
-    with opened(browser, site, explorer, whole=False) as page:
+def test_explorer_restores_a_link_and_follows_the_keyboard(browser, site, explorer):
+    state = {"rho": 0.3, "T": 2, "z_t": -1}
+    with opened_at(browser, site, explorer, state) as shown:
+        assert shown.sliders() == state
         for name in ("rho", "T"):
-            assert_key_moves(Shown(page), name)
+            assert_key_moves(shown, name)
 
 
 def test_explorer_follows_the_mouse(browser, served, explorer):
-    with opened(browser, served, explorer, whole=False) as page:
-        shown = Shown(page)
+    with opened_at(browser, served, explorer) as shown:
         before, drawn = shown.sliders(), shown.curves()
         drag_ratio(shown)
         after = shown.sliders()
@@ -56,13 +58,13 @@ def test_explorer_follows_the_mouse(browser, served, explorer):
 
         box = centred(shown.find("svg"))
         middle, right = box["y"] + box["height"] / 2, box["x"] + box["width"] - 1
-        drag(page, (box["x"] + box["width"] / 3, middle), (right, middle))
+        drag(shown.page, (box["x"] + box["width"] / 3, middle), (right, middle))
         assert shown.sliders() == {**after, "z_t": 10}
         shown.wait_for_address()
 
 
 def test_explorer_follows_a_finger(browser, served, explorer):
-    with opened(browser, served, explorer, whole=False, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+    with opened(browser, served, explorer[0], whole=False, viewport=PHONE, has_touch=True, is_mobile=True) as page:
         shown = Shown(page)
         before = shown.sliders()
         box = centred(shown.find("svg"))
@@ -73,12 +75,11 @@ def test_explorer_follows_a_finger(browser, served, explorer):
         assert after == {**before, "z_t": after["z_t"]}
 
 
-def test_explorer_restores_a_link_and_agrees_with_the_library(browser, served, explorer):
-    with opened(browser, served, explorer, whole=False) as page:
+def test_explorer_agrees_with_the_library(browser, served, explorer):
+    with alone_at(browser, served, explorer) as shown:
         for rho, T, z_t in ((0.3, 2, -1), (0.95, 0.2, 7.5), (1, 5, 0)):
             state = {"rho": rho, "T": T, "z_t": z_t}
-            visit(page, f"{served}{explorer}#{address(state)}")
-            shown = Shown(page)
+            shown.restore(state)
             assert shown.sliders() == state
             label = int(z_t >= 0)
             expected = {
@@ -92,23 +93,21 @@ def test_explorer_restores_a_link_and_agrees_with_the_library(browser, served, e
 
 def test_explorer_ignores_an_address_that_is_not_its_own(browser, served, explorer):
     foreign = "rho=abc&T=-1", "rho=&T=", "%E0%A4%A", "rho=2&T=1e999", "s.rho=0.1", "some-section"
-    assert_ignored(browser, served, (explorer, ".kd-effective-logit", ""), foreign)
+    assert_ignored(browser, served, explorer, foreign)
 
 
 def assert_ignored(browser, site, home, fragments):
     """The explorer starts as it does without any of them."""
-    path, *own = home
     seen = {}
-    with opened(browser, site, path, whole=False) as page:
+    with alone_at(browser, site, home) as shown:
         for after in ("", *fragments):
-            visit(page, f"{site}{path}#{after}")
-            seen[after] = Shown(page, *own).sliders(), Shown(page, *own).curves()
+            visit(shown.page, f"{site}{home[0]}#{after}")
+            seen[after] = shown.sliders(), shown.curves()
     assert seen == dict.fromkeys(seen, seen[""])
 
 
 def test_explorer_says_that_hard_labels_alone_have_no_minimiser(browser, served, explorer):
-    with opened(browser, served, explorer, whole=False) as page:
-        shown = Shown(page)
+    with alone_at(browser, served, explorer) as shown:
         shown.press("rho", "Home")
         assert shown.reading("t") == np.inf
         assert "no finite minimiser" in shown.find(".kd-note").inner_text()
@@ -116,9 +115,10 @@ def test_explorer_says_that_hard_labels_alone_have_no_minimiser(browser, served,
 
 @pytest.mark.parametrize("home, names", [(STUDENT, "rho T n epoch draw"), (RISK, "rho T n epoch"),
                                          (CORRECTION, "rho T n epoch"), (INEFFICIENCY, "q epoch rho p_flip n")])
-def test_explorer_of_students_follows_the_keyboard(browser, site, home, names):
-    with opened_at(browser, site, home, {"rho": 0.5}) as shown:
+def test_explorer_of_students_restores_a_link_and_follows_the_keyboard(browser, site, home, names):
+    with opened_at(browser, site, home, {"rho": 0.35}) as shown:
         assert sorted(shown.sliders()) == sorted(names.split())
+        assert shown.sliders()["rho"] == 0.35
         for name in names.split():
             assert_key_moves(shown, name)
 
@@ -141,11 +141,12 @@ def test_explorer_of_students_follows_the_mouse(browser, served, home, chart, ho
         shown.wait_for_address()
 
 
-def test_student_restores_a_link_and_agrees_with_the_library(browser, served, task):
-    for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6),
-                                   (0, 5, 60, 64, 2)):
-        state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
-        with opened_at(browser, served, STUDENT, state) as shown:
+def test_student_agrees_with_the_library(browser, served, task):
+    with alone_at(browser, served, STUDENT) as shown:
+        for rho, T, n, epoch, draw in ((0.5, 5, 20, 1024, 1), (0.05, 2, 37, 16, 3), (1, 1, 200, 16384, 6),
+                                       (0, 5, 60, 64, 2)):
+            state = {"rho": rho, "T": T, "n": n, "epoch": epoch, "draw": draw}
+            shown.restore(state)
             assert shown.sliders() == state
             expected = in_python(task, [n], rho=rho, T=T, epoch=epoch, draw=draw)
             assert abs(shown.reading("norm") - expected["norms"][n - 1]) <= 0.006
@@ -153,10 +154,11 @@ def test_student_restores_a_link_and_agrees_with_the_library(browser, served, ta
                 assert abs(shown.reading(name) - 100 * error_rate(task, z)) <= 0.1
 
 
-def test_risk_restores_a_link_and_agrees_with_the_library(browser, served, task):
-    for rho, T, n, epoch in ((1, 5, 20, 64), (0.9, 2, 60, 1024), (0, 5, 200, 16384)):
-        state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
-        with opened_at(browser, served, RISK, state) as shown:
+def test_risk_agrees_with_the_library(browser, served, task):
+    with alone_at(browser, served, RISK) as shown:
+        for rho, T, n, epoch in ((1, 5, 20, 64), (0.9, 2, 60, 1024), (0, 5, 200, 16384)):
+            state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
+            shown.restore(state)
             assert shown.sliders() == state
             expected = risk_in_python(task, [n], np.linspace(-3, 3, 6001), **state)
             assert abs(shown.reading("angle") - np.degrees(expected["angles"][n - 1])) <= 0.051
@@ -164,20 +166,22 @@ def test_risk_restores_a_link_and_agrees_with_the_library(browser, served, task)
                 assert abs(shown.reading(name) - 100 * expected[name][0]) <= 0.5
 
 
-def test_inefficiency_restores_a_link_and_agrees_with_the_library(browser, served):
-    for q, epoch, rho, p_flip, n in ((6, 1024, 0.5, 0, 30), (12, 16, 0, 0.1, 2), (2, 16384, 1, 0.5, 94)):
-        state = {"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
-        with opened_at(browser, served, INEFFICIENCY, state) as shown:
+def test_inefficiency_agrees_with_the_library(browser, served):
+    with alone_at(browser, served, INEFFICIENCY) as shown:
+        for q, epoch, rho, p_flip, n in ((6, 1024, 0.5, 0, 30), (12, 16, 0, 0.1, 2), (2, 16384, 1, 0.5, 94)):
+            state = {"q": q, "epoch": epoch, "rho": rho, "p_flip": p_flip, "n": n}
+            shown.restore(state)
             assert shown.sliders() == state
             found = InefficiencyExplorer(**state).solve()[-1]
             assert abs(shown.reading("value") - found.values[n - 2]) <= 0.006  # two decimals are shown
             assert abs(shown.reading("error") - found.errors[n - 2]) <= 0.006
 
 
-def test_correction_restores_a_link_and_agrees_with_the_library(browser, served):
-    for rho, T, n, epoch in ((0.95, 5, 128, 2048), (0, 2, 8, 16), (1, 20, 256, 16384)):
-        state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
-        with opened_at(browser, served, CORRECTION, state) as shown:
+def test_correction_agrees_with_the_library(browser, served):
+    with alone_at(browser, served, CORRECTION) as shown:
+        for rho, T, n, epoch in ((0.95, 5, 128, 2048), (0, 2, 8, 16), (1, 20, 256, 16384)):
+            state = {"rho": rho, "T": T, "n": n, "epoch": epoch}
+            shown.restore(state)
             assert shown.sliders() == state
             explorer = CorrectionExplorer(**state)
             (_, errors), parts = explorer.solve([rho, 1, 0]), explorer.project()
@@ -190,7 +194,7 @@ def test_correction_restores_a_link_and_agrees_with_the_library(browser, served)
 
 
 def test_correction_of_hard_labels_alone_is_that_of_their_signs(browser, served):
-    with opened_at(browser, served, CORRECTION, {"rho": 0.5, "epoch": 64}) as shown:
+    with alone_at(browser, served, CORRECTION, {"rho": 0.5, "epoch": 64}) as shown:
         shown.press("rho", "Home")
         assert shown.reading("student") == shown.reading("hard") < shown.reading("soft")
         assert "±∞" in shown.find(".kd-note").inner_text()
@@ -203,8 +207,9 @@ def test_correction_of_hard_labels_alone_is_that_of_their_signs(browser, served)
 
 def test_correction_stays_whole_at_any_temperature(browser, served):
     """At 0.001 no first hard label is finite; the map, the errors and the note still are."""
-    for T, derivative in ((0.001, "–"), (1000, "+")):
-        with opened_at(browser, served, CORRECTION, {"T": T}) as shown:
+    with alone_at(browser, served, CORRECTION) as shown:
+        for T, derivative in ((0.001, "–"), (1000, "+")):
+            shown.restore({"T": T})
             assert shown.find("[data-read=derivative]").inner_text().startswith(derivative)
             assert np.isfinite(shown.reading("student"))
             assert not any("NaN" in (d or "") for d in shown.curves())
@@ -219,7 +224,7 @@ def test_explorer_of_students_ignores_an_address_that_is_not_its_own(browser, se
 @pytest.mark.parametrize("home", [STUDENT, RISK, INEFFICIENCY, CORRECTION], ids=lambda home: home[1])
 def test_students_of_hard_labels_alone_are_those_of_their_signs(browser, served, home):
     """In all explorers alike: drawn, and near the student of very small soft ratios; only the unit is another one."""
-    with opened_at(browser, served, home, {"rho": 0.01}) as shown:
+    with alone_at(browser, served, home, {"rho": 0.01}) as shown:
         names = [name for name in ("student", "risk", "value", "hard") if shown.find(f"[data-read={name}]").count()]
         near = [shown.reading(name) for name in names]
         shown.press("rho", "Home")
@@ -235,9 +240,10 @@ def test_students_of_hard_labels_alone_are_those_of_their_signs(browser, served,
 
 def test_risk_says_what_is_an_artefact(browser, served):
     """Where the oracle is a stand-in, and where it is compared with itself."""
-    for rho, n, said in ((0.9, 50, "stands in"), (0.9, 200, "compared with itself"), (1, 20, "says nothing"),
-                         (1, 200, "Outside the strip both must agree")):
-        with opened_at(browser, served, RISK, {"rho": rho, "n": n, "epoch": 1024}) as shown:
+    with alone_at(browser, served, RISK) as shown:
+        for rho, n, said in ((0.9, 50, "stands in"), (0.9, 200, "compared with itself"), (1, 20, "says nothing"),
+                             (1, 200, "Outside the strip both must agree")):
+            shown.restore({"rho": rho, "n": n, "epoch": 1024})
             assert said in shown.find(".kd-note").inner_text()
             assert (shown.reading("angle") == 0) == (said == "compared with itself")
 
@@ -287,10 +293,20 @@ def assert_only_moved(k, before, after):
     assert after[rest] / after[rest].sum() == pytest.approx(before[rest] / before[rest].sum(), abs=0.01)
 
 
-def test_classes_follow_the_keyboard(browser, site):
+def test_classes_restore_a_link_and_follow_the_keyboard(browser, site):
     with opened_at(browser, site, CLASSES, {"T": 2, "y_g": 3}) as shown:
+        assert (shown.sliders()["T"], shown.sliders()["y_g"]) == (2, 3)
         for name in ("rho", "T", "y_g"):
             assert_key_moves(shown, name)
+        before = bars(shown)
+        shown.find("[role=slider]").nth(4).focus()
+        shown.page.keyboard.press("PageUp")
+        assert_only_moved(4, before, bars(shown))
+        shown.wait_for_address()
+
+
+def test_every_bar_follows_the_keyboard(browser, served):
+    with alone_at(browser, served, CLASSES, {"T": 2, "y_g": 3}) as shown:
         for k in range(10):
             shown.find(".kd-presets button").get_by_text("uniform").click()
             before, drawn = bars(shown), shown.curves()
@@ -306,7 +322,7 @@ def test_classes_follow_the_keyboard(browser, site):
 
 
 def test_classes_are_two_to_ten(browser, served):
-    with opened_at(browser, served, CLASSES, {"y_g": 7}) as shown:
+    with alone_at(browser, served, CLASSES, {"y_g": 7}) as shown:
         shown.press("K", "Home")
         assert len(bars(shown)) == 2
         assert shown.sliders()["y_g"] == 1  # the last that there is
@@ -333,7 +349,7 @@ def test_classes_follow_the_mouse(browser, served):
 
 def test_a_finger_moves_a_bar_by_its_end_and_elsewhere_the_page(browser, served):
     path, selector, prefix = CLASSES
-    with opened(browser, served, path, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+    with opened(browser, served, path, whole=False, viewport=PHONE, has_touch=True, is_mobile=True) as page:
         shown = Shown(page, selector, prefix)
         touch = page.context.new_cdp_session(page)
 
@@ -351,13 +367,14 @@ def test_a_finger_moves_a_bar_by_its_end_and_elsewhere_the_page(browser, served)
         assert (bars(shown) == after).all()
 
 
-def test_classes_restore_a_link_and_agree_with_the_library(browser, served):
+def test_classes_agree_with_the_library(browser, served):
     rng = np.random.default_rng(0)
-    for K, rho, T, size in ((10, 0.95, 5, 3), (3, 0.8, 2, 12), (10, 0.999, 0.5, 12), (7, 0.01, 20, 3), (2, 0.9, 1, 3),
-                            (5, 1, 5, 12)):
-        z_t, y = np.round(rng.normal(scale=size, size=K), 2), int(rng.integers(K))
-        state = {"z_t": ",".join(map(str, z_t)), "y_g": y, "rho": rho, "T": T}
-        with opened_at(browser, served, CLASSES, state) as shown:
+    with alone_at(browser, served, CLASSES) as shown:
+        for K, rho, T, size in ((10, 0.95, 5, 3), (3, 0.8, 2, 12), (10, 0.999, 0.5, 12), (7, 0.01, 20, 3),
+                                (2, 0.9, 1, 3), (5, 1, 5, 12)):
+            z_t, y = np.round(rng.normal(scale=size, size=K), 2), int(rng.integers(K))
+            state = {"z_t": ",".join(map(str, z_t)), "y_g": y, "rho": rho, "T": T}
+            shown.restore(state)
             assert shown.sliders() == {"K": K, "y_g": y, "rho": rho, "T": T}
             z = np.asarray(class_effective_logit(z_t, y, rho=rho, T=T))
             q, beaten = softmax(z_t / T), np.asarray(beats(z_t, y, rho=rho, T=T))
@@ -388,7 +405,7 @@ def test_classes_ignore_an_address_that_is_not_their_own(browser, served):
 
 
 def test_classes_at_the_ends_of_the_soft_ratio(browser, served):
-    with opened_at(browser, served, CLASSES, {"rho": 0.5}) as shown:
+    with alone_at(browser, served, CLASSES, {"rho": 0.5}) as shown:
         shown.press("rho", "Home")
         assert "no finite minimiser" in shown.find(".kd-note").inner_text()
         assert shown.reading("kappa") == np.inf
@@ -405,7 +422,7 @@ def test_classes_at_the_ends_of_the_soft_ratio(browser, served):
 
 
 def test_classes_begin_with_a_teacher_that_has_a_button(browser, served):
-    with opened_at(browser, served, CLASSES, {"z_t": ",".join(map(str, ClassesExplorer().z_t))}) as shown:
+    with alone_at(browser, served, CLASSES, {"z_t": ",".join(map(str, ClassesExplorer().z_t))}) as shown:
         before = shown.curves()
         for name, lead in (("torn between two", 0.05), ("confident and right", -0.33), ("confident and wrong", 0.33)):
             shown.find(".kd-presets button").get_by_text(name).click()

@@ -10,6 +10,7 @@ from shown import (
     RISK,
     STUDENT,
     Shown,
+    alone_at,
     centred,
     fragment,
     number,
@@ -42,7 +43,7 @@ TRUE = {
 @pytest.mark.parametrize("home", KINDS, ids=lambda home: home[1])
 def test_a_button_sets_the_state_of_which_its_words_are_true(browser, served, home):
     examples = KINDS[home]().examples
-    with opened_at(browser, served, home, {"rho": 0.42}) as shown:
+    with alone_at(browser, served, home, {"rho": 0.42}) as shown:
         buttons = shown.find(".kd-tries button")
         assert buttons.all_inner_texts() == [words for words, _ in examples]
         pressed = lambda: buttons.evaluate_all("(all) => all.map((b) => b.getAttribute('aria-pressed') === 'true')")
@@ -81,7 +82,7 @@ REFUSED = """() => {
 
 
 def test_where_the_browser_does_not_copy_the_link_is_selected(browser, on_disk):
-    with opened_at(browser, on_disk, STUDENT, {"n": 40}) as shown:
+    with alone_at(browser, on_disk, STUDENT, {"n": 40}) as shown:
         shown.page.evaluate(REFUSED)
         shown.find(".kd-foot button").click()
         shown.find("[role=status]").get_by_text("copy it by key").wait_for()
@@ -148,7 +149,7 @@ MOVED = """(input) => {
 
 @pytest.mark.parametrize("home", KINDS, ids=lambda home: home[1])
 def test_a_screen_reader_hears_a_value_once_and_the_readouts_when_they_rest(browser, served, home):
-    with opened_at(browser, served, home, {"rho": 0.5}) as shown:
+    with alone_at(browser, served, home, {"rho": 0.5}) as shown:
         hidden = shown.find("output").evaluate_all("(all) => all.map((n) => n.closest('[aria-hidden=true]') !== null)")
         assert hidden and all(hidden)
         said = shown.find("input[type=range]").evaluate_all("(all) => all.map((n) => n.getAttribute('aria-valuetext'))")
@@ -168,7 +169,7 @@ def test_a_screen_reader_hears_a_value_once_and_the_readouts_when_they_rest(brow
 
 
 def test_a_dot_that_leaves_the_plot_is_an_arrowhead_at_its_edge(browser, served):
-    with opened_at(browser, served, LOGIT, {"rho": 0.5, "T": 5, "z_t": 2}) as shown:
+    with alone_at(browser, served, LOGIT, {"rho": 0.5, "T": 5, "z_t": 2}) as shown:
         dot = shown.find("path.kd-point.kd-right")
         assert "a" in dot.get_attribute("d")
         for rho, way in (("Home", "down"), ("End", None)):
@@ -183,7 +184,7 @@ def test_a_dot_that_leaves_the_plot_is_an_arrowhead_at_its_edge(browser, served)
 
 
 def test_the_teacher_errs_less_only_where_it_does(browser, served):
-    with opened_at(browser, served, CORRECTION, {"rho": 0}) as shown:
+    with alone_at(browser, served, CORRECTION, {"rho": 0}) as shown:
         task, wrong, hard = explorers.CorrectionExplorer().task, [], shown.reading("hard")
         for _ in task["epochs"]:
             wrong.append(shown.reading("teacher"))
