@@ -174,4 +174,4 @@ def rank_correlation(a: Float[ArrayLike, "... k"], b: Float[ArrayLike, "... k"])
     return (a * b).sum(axis=-1) / np.where(size > 0, size, 1)
 
 
-EXPERIMENT = Experiment("imperfect_teacher", repetition, Run, {"d2": Setting()}, 45, salt=lambda setting: setting.d)
+EXPERIMENT = Experiment("imperfect_teacher", repetition, Run, {"d2": Setting()}, 120, salt=lambda setting: setting.d)
