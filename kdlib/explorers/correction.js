@@ -19,6 +19,10 @@ const controls = ({ sizes, epochs }) => [
   { name: "epoch", label: "teacher’s epochs", ...among(epochs) },
 ];
 
+// The squares of the grid, by their first corners, and how many of a square's four corners are in class 1.
+const SQUARES = Array.from(Array(SIDE * (SIDE - 1)).keys()).filter((k) => (k + 1) % SIDE);
+const positive = (z, k) => (z[k] > 0) + (z[k + 1] > 0) + (z[k + SIDE] > 0) + (z[k + SIDE + 1] > 0);
+
 /** Students of all soft ratios and projections at all epochs: a function of the rest of the state. */
 export function experiment({ network, x, epochs, z_g, z_t, truth, teachers }) {
   const grid = Float64Array.from(truth.flatMap((_, k) => [PLACE[k % SIDE], PLACE[Math.floor(k / SIDE)]]));
@@ -27,21 +31,19 @@ export function experiment({ network, x, epochs, z_g, z_t, truth, teachers }) {
   const [g, t] = [students.coordinates(z_g), z_t.map(students.coordinates)];
 
   // Share of the map with the wrong sign. A square of the grid that a boundary may cross is crossed by four lines.
+  const theirs = SQUARES.map((k) => positive(truth, k));
   const error = (z) => {
     let sum = 0;
-    for (let k = 0; k + SIDE < z.length; k++) {
-      if (k % SIDE === SIDE - 1) continue;
-      const corners = [k, k + 1, k + SIDE, k + SIDE + 1];
-      const positive = (z) => (z[corners[0]] > 0) + (z[corners[1]] > 0) + (z[corners[2]] > 0) + (z[corners[3]] > 0);
-      const [ours, theirs] = [positive(z), positive(truth)];
-      if (ours % 4 === 0 && theirs % 4 === 0) sum += ours !== theirs;
+    SQUARES.forEach((k, i) => {
+      const ours = positive(z, k);
+      if (ours % 4 === 0 && theirs[i] % 4 === 0) sum += ours !== theirs[i];
       else
         for (const up of [0.125, 0.375, 0.625, 0.875]) {
           const on = (z, k) => (1 - up) * z[k] + up * z[k + SIDE];
           sum += apart(on(truth, k), on(truth, k + 1), on(z, k), on(z, k + 1)) / 4;
         }
-    }
-    return sum / (SIDE - 1) ** 2;
+    });
+    return sum / SQUARES.length;
   };
 
   // <dw_h, dw_c> for all n at one epoch, from recursive residuals; see kdlib.hard_label_projection.
@@ -50,8 +52,8 @@ export function experiment({ network, x, epochs, z_g, z_t, truth, teachers }) {
     let [tt, tg, th, gg, hh, projection, complement] = [0, 0, 0, 0, 0, 0, 0];
     return Array.from(h, (_, i) => {
       const [t_i, before] = [t[e][i], tt];
-      const residual = (c, overlap) => (before ? c - (overlap / before) * t_i : c);
-      const [left_g, left_h] = [residual(g[i], tg), residual(h[i], th)];
+      const along = before && t_i / before;
+      const [left_g, left_h] = [g[i] - along * tg, h[i] - along * th];
       [tt, tg, th] = [tt + t_i * t_i, tg + t_i * g[i], th + t_i * h[i]];
       [gg, hh] = [gg + g[i] * g[i], hh + h[i] * h[i]];
       projection += (before / tt) * left_g * left_h;
@@ -61,15 +63,18 @@ export function experiment({ network, x, epochs, z_g, z_t, truth, teachers }) {
   };
 
   const wrong = teachers.map(error);
+  const hard = {}; // at each n, the error of hard labels alone, whatever teacher and temperature
   let projected = {};
   return ({ T, n, epoch }) => {
     const e = epochs.indexOf(epoch);
     const targets = (rho) => z_t[e].slice(0, n).map((z, i) => target(z, y[i], rho, T));
-    const student = (rho) => students.predict(students.coordinates(targets(rho)), n);
+    const at = (ratios) => students.predict(ratios.map((rho) => students.coordinates(targets(rho))), n);
+    hard[n] ??= error(at([0])[0]);
+    const drawn = at(RATIOS.slice(1));
     if (projected.T !== T) projected = { T, all: epochs.map((_, e) => project(e, T)) };
     return {
-      y, z_t: z_t[e], targets, student, error, wrong, teacher: teachers[e],
-      errors: RATIOS.map((rho) => error(student(rho))), projections: projected.all,
+      y, z_t: z_t[e], targets, student: (rho) => drawn[RATIOS.indexOf(rho) - 1] ?? at([rho])[0], error, wrong,
+      teacher: teachers[e], errors: [hard[n], ...drawn.map(error)], projections: projected.all,
     };
   };
 }
@@ -189,14 +194,14 @@ function build({ host, id, model, change, controls }) {
   const guides = [side, below].map(({ layer }) => layer("line", "kd-guide"));
   const here = [side.layer("path", "kd-point kd-fit"), below.layer("path", "kd-point kd-right")];
   const names = below.layer("g", "kd-names");
-  let frame, sideFrame, belowFrame, reach, lowest, known, truth;
+  let frame, sideFrame, belowFrame, widths, reach, lowest, known, truth;
 
-  const size = (svg) => Math.max(svg.getBoundingClientRect().width, 180);
   const inside = (loops) => loops.map((loop) => `${line(loop.map(([i]) => i), loop.map(([, j]) => j), {
     x: (i) => frame.x((2 * i) / (SIDE - 1) - 1), y: (j) => frame.y((2 * j) / (SIDE - 1) - 1) })}Z`).join("");
 
   function layout() {
-    const [width, ticks] = [size(map), [-1, -0.5, 0, 0.5, 1]];
+    widths = [map, ...charts].map((svg) => Math.max(svg.getBoundingClientRect().width, 180));
+    const [width, ticks] = [widths[0], [-1, -0.5, 0, 0.5, 1]];
     frame = plane.axis({ // a square
       width, height: width - 4, x: { range: [-1, 1], ticks, title: "x₁" }, y: { range: [-1, 1], ticks, title: "x₂" },
     });
@@ -212,7 +217,7 @@ function build({ host, id, model, change, controls }) {
     if (needed !== reach) {
       reach = needed;
       sideFrame = side.axis({
-        width: size(charts[0]), height: 178, left: 56,
+        width: widths[1], height: 178, left: 56,
         x: { range: [0, 1], ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], title: "soft ratio ρ" },
         y: { range: [0, reach], ticks: [0, 1, 2, 3, 4].map((k) => (k * reach) / 4), title: "error in %" },
       });
@@ -221,7 +226,7 @@ function build({ host, id, model, change, controls }) {
     if (low !== lowest) {
       lowest = low;
       belowFrame = below.axis({
-        width: size(charts[1]), height: 178, left: 56,
+        width: widths[2], height: 178, left: 56,
         x: { range: [6, 30000], log: true, ticks: [16, 64, 256, 1024, 4096, 16384], title: "teacher’s epochs" },
         y: { range: [low, 0.5], ticks: low < -0.5 ? [-1, -0.5, 0, 0.5] : [-0.2, 0, 0.2, 0.4], title: "projection, cos" },
       });

@@ -11,34 +11,35 @@ export function effectiveLogit(zt, y, rho, T) {
   if (rho === 0) return y ? Infinity : -Infinity;
   if (y === 0) return -effectiveLogit(-zt, 1, rho, T);
   // x = (z - start)/T is the root of the increasing function
-  // F(x) = log(1 - e^-x) + softplus(z) - softplus(-z/T) - c, found by Newton's method in log x.
+  // F(x) = log(1 - e^-x) + softplus(z) - softplus(-z/T) - c, found by Halley's method inside a bracket.
   const start = Math.max(zt, -750 * T);
-  const c = Math.log(T) + Math.log1p(-rho) - Math.log(rho) + softplus(start / T);
+  const log_T = Math.log(T);
+  const c = log_T - Math.log(rho / (1 - rho)) + softplus(start / T);
   let low = 0;
   let high = Math.LN2 + Math.max(c + 2 * Math.LN2 + Math.max(-start / T, 0) - start, 0) / T;
   // Where to begin: the smaller of the two approximations that kdlib begins with.
   const logQ = c - Math.max(start, 0);
   const q = Math.exp(Math.min(logQ, 0));
   const near = logQ < 0 ? Math.log1p((q * (1 + Math.exp(-start / T))) / (1 - q)) : Infinity;
-  const v = Math.min(softplus(Math.log(T) + c - start), 1e300);
+  const v = Math.min(softplus(log_T + c - start), 1e300);
   const crossed = Math.max(v * (1 - Math.log1p(v) / (2 + v)), c - start) / T;
   let x = Math.max(Math.min(near, crossed, high), 1e-300);
   for (let step = 0; step < 200; step++) {
     const z = start + T * x;
-    const rise = -Math.expm1(-x);
-    // Softplus and sigma of z, and of -z/T, from one exponential each.
-    const e = Math.exp(-Math.abs(z));
-    const f = Math.exp(-Math.abs(z / T));
-    const F = Math.log(rise) + (Math.max(z, 0) + Math.log1p(e)) - (Math.max(-z / T, 0) + Math.log1p(f)) - c;
+    const [rise, e_z, e_zT] = [-Math.expm1(-x), Math.exp(-Math.abs(z)), Math.exp(-Math.abs(z) / T)];
+    const s_z = (z > 0 ? 1 : e_z) / (1 + e_z); // sigma(z)
+    const s_zT = (z > 0 ? e_zT : 1) / (1 + e_zT); // sigma(-z/T)
+    const F = Math.log((rise * (1 + e_z)) / (1 + e_zT)) + Math.max(z, 0) + Math.min(z, 0) / T - c;
     if (F < 0) low = x;
     else high = x;
-    const slope = Math.exp(-x) / rise + (T * (z > 0 ? 1 : e)) / (1 + e) + (z < 0 ? 1 : f) / (1 + f);
-    let next = x * Math.exp(-F / (slope * x));
+    const slope = (1 - rise) / rise + T * s_z + s_zT;
+    const bend = (rise - 1) / rise ** 2 + T * T * s_z * (1 - s_z) - s_zT * (1 - s_zT);
+    let next = x - (2 * F * slope) / (2 * slope * slope - F * bend);
     if (!(next >= low && next <= high)) next = (low + high) / 2;
     const change = Math.abs(next - x);
     x = next;
-    // Newton's error is squared at each step: after this one it is below the last bit.
-    if (change <= 1e-9 * Math.min(x, 1, 1 / T) || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
+    // Halley's error is cubed at each step: after this one it is below the last bit.
+    if (change <= 1e-5 * Math.min(x, 1, 1 / T) || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
   }
   return start + T * x;
 }

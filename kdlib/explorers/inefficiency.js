@@ -59,7 +59,7 @@ export function experiment({ network, samples, x_t, modes, epochs, sizes, T, coe
     const norms = c.map((values, r) => runs[r].students.weightNorms(values));
     return {
       grid, teacher: kept.teacher, signs: signs[0], targets: kept.targets[0].map((z, i) => signs[0][i] * z), norms,
-      inefficiency: dataInefficiency(norms, sizes), student: (n) => runs[0].students.predict(c[0], n),
+      inefficiency: dataInefficiency(norms, sizes), student: (n) => runs[0].students.predict([c[0]], n)[0],
     };
   };
 }

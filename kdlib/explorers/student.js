@@ -54,7 +54,7 @@ export function experiment({ network, boundaries, samples, epochs, x_t, coeffici
     const c = students.coordinates(targets);
     return {
       x, y, z_t, targets, error, teacher: combine(teacherOnGrid, a), norms: students.weightNorms(c),
-      student: (n) => students.predict(c, n),
+      student: (n) => students.predict([c], n)[0],
     };
   };
   return Object.assign(solve, { prepare });

@@ -52,28 +52,45 @@ export function ntk(a, b, { depth, sigma_w, sigma_b, d = 1 }, upper = false) {
   });
 }
 
+/** Take multiples of four rows, or fewer, from another one: at once, as the time goes into reading and writing. */
+function subtract(row, [first, second = first, third = first, fourth = first], [a, b = 0, c = 0, d = 0], from) {
+  for (let k = from; k < row.length; k++) row[k] -= a * first[k] + b * second[k] + (c * third[k] + d * fourth[k]);
+}
+
 /**
  * One elimination: with Theta = L L^T, the rows [Theta | B] become [L^T | L^-1 B], in place. What stands below Theta's
  * diagonal is not read. `tell` hears of each row that is done.
  */
 export function eliminate(rows, tell = () => {}) {
   rows.forEach((row, i) => {
-    // Four rows at a time, as the time goes into reading and writing; the rest one by one.
-    let j = 0;
-    for (; j + 3 < i; j += 4) {
-      const [a, b, c, d] = [rows[j], rows[j + 1], rows[j + 2], rows[j + 3]];
-      const [e, f, g, h] = [a[i], b[i], c[i], d[i]];
-      for (let k = i; k < row.length; k++) row[k] -= e * a[k] + f * b[k] + (g * c[k] + h * d[k]);
-    }
-    for (; j < i; j++) {
-      const [a, e] = [rows[j], rows[j][i]];
-      for (let k = i; k < row.length; k++) row[k] -= e * a[k];
+    for (let j = 0; j < i; j += 4) {
+      const four = rows.slice(j, Math.min(j + 4, i));
+      subtract(row, four, four.map((above) => above[i]), i);
     }
     const pivot = Math.sqrt(row[i]);
     for (let k = i; k < row.length; k++) row[k] /= pivot;
     tell(i);
   });
   return rows;
+}
+
+/** Combinations of the first rows with coefficients c and with d: two at once, and four rows as above. */
+function combinations(rows, c, d) {
+  const [y, z] = [new Float64Array(rows[0].length), new Float64Array(rows[0].length)];
+  for (let i = 0; i < c.length; i += 4) {
+    const [first, second = first, third = first, fourth = first] = rows.slice(i, i + 4);
+    const [c1, c2 = 0, c3 = 0, c4 = 0] = c.subarray(i, i + 4);
+    const [d1, d2 = 0, d3 = 0, d4 = 0] = d.subarray(i, i + 4);
+    for (let k = 0; k < y.length; k++) {
+      const e = first[k];
+      const f = second[k];
+      const g = third[k];
+      const h = fourth[k];
+      y[k] += c1 * e + c2 * f + (c3 * g + c4 * h);
+      z[k] += d1 * e + d2 * f + (d3 * g + d4 * h);
+    }
+  }
+  return [y, z];
 }
 
 /** The students of the first 1, 2, ... of the inputs x, and what they say on a grid; see kdlib.students. */
@@ -87,9 +104,14 @@ export function nestedStudents(x, grid, network) {
     /** c = L^-1 z: the first n are the weight change of the student of n samples. Fewer z give fewer c. */
     coordinates(z) {
       const c = Float64Array.from(z);
-      for (let i = 0; i < c.length; i++) {
-        const [row, value] = [rows[i], (c[i] /= rows[i][i])];
-        for (let k = i + 1; k < c.length; k++) c[k] -= row[k] * value;
+      for (let i = 0; i < c.length; i += 4) {
+        const four = rows.slice(i, i + 4);
+        const own = c.subarray(i, i + 4);
+        own.forEach((_, j) => {
+          for (let k = 0; k < j; k++) own[j] -= four[k][i + j] * own[k];
+          own[j] /= four[j][i + j];
+        });
+        subtract(c, four, own, i + 4);
       }
       return c;
     },
@@ -97,19 +119,11 @@ export function nestedStudents(x, grid, network) {
       let sum = 0;
       return c.map((v) => Math.sqrt((sum += v * v)));
     },
-    predict(c, n) {
-      const z = new Float64Array(rows[0].length - N);
-      let i = 0;
-      for (; i + 3 < n; i += 4) { // four at a time, as above
-        const [first, second, third, fourth] = [features[i], features[i + 1], features[i + 2], features[i + 3]];
-        const [e, f, g, h] = [c[i], c[i + 1], c[i + 2], c[i + 3]];
-        for (let k = 0; k < z.length; k++) z[k] += e * first[k] + f * second[k] + (g * third[k] + h * fourth[k]);
-      }
-      for (; i < n; i++) {
-        const row = features[i];
-        for (let k = 0; k < z.length; k++) z[k] += c[i] * row[k];
-      }
-      return z;
+    /** Logits on the grid of several students of n samples, of whom the coordinates are given. */
+    predict(coordinates, n) {
+      const c = coordinates.map((all) => all.subarray(0, n));
+      const pairs = c.map((one, i) => (i % 2 ? [] : combinations(features, one, c[i + 1] ?? one)));
+      return pairs.flat().slice(0, c.length);
     },
   };
 }

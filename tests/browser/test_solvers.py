@@ -34,10 +34,8 @@ def solver(evaluate):
     )
 
 
-def test_browser_and_library_agree(solver):
-    sizes = [0, 1e-3, 1, 8, 40, 1e3]
-    rows = [*product([*sizes, *(-z for z in sizes)], [0, 1], [0, 1e-300, 1e-6, 0.05, 0.5, 0.95, 1 - 1e-15, 1],
-                     [0.05, 0.5, 1, 5, 1e3])]
+def assert_solves_as_the_library(solver, *grid):
+    rows = [*product(*grid)]
     z_t, y_g, rho, T = np.array(rows).T
     z = np.asarray(effective_logit(z_t, y_g, rho=rho, T=T))
     in_browser = np.array(solver(rows), float)
@@ -45,6 +43,18 @@ def test_browser_and_library_agree(solver):
     assert np.array_equal(in_browser[~finite], z[~finite])
     z, in_browser = z[finite], in_browser[finite]
     assert (np.abs(in_browser - z) <= BROWSER * np.maximum(1, np.abs(z))).all()
+
+
+def test_browser_and_library_agree(solver):
+    sizes = [0, 1e-3, 1, 8, 40, 1e3]
+    assert_solves_as_the_library(solver, [*sizes, *(-z for z in sizes)], [0, 1],
+                                 [0, 1e-300, 1e-6, 0.05, 0.5, 0.95, 1 - 1e-15, 1], [0.05, 0.5, 1, 5, 1e3])
+
+
+def test_browser_and_library_agree_at_low_temperatures(solver):
+    """Where the equation bends sharply at z = 0, so that Newton's method may go to and fro between its two sides."""
+    assert_solves_as_the_library(solver, np.linspace(-1.5, 0, 751).tolist(), [1], [0.5, 0.8, 0.9, 0.95, 0.99],
+                                 [0.05, 0.1, 0.2])
 
 
 def test_browser_refuses_what_the_library_refuses(solver):
@@ -70,7 +80,7 @@ def test_kernel_in_browser_and_library_agree(evaluate, depth, sigma_w, sigma_b, 
 
 @pytest.mark.parametrize("draw", [1, 3, 6])
 def test_student_in_browser_and_library_agree(evaluate, task, draw):
-    sizes = [1, 20, 200]
+    sizes = [1, 7, 20, 200]
     settings = [{"rho": rho, "T": T, "epoch": epoch, "draw": draw}
                 for rho, T, epoch in product([0, 0.05, 0.5, 1], [0.5, 5], [16, 1024, 16384])]
     results = evaluate(
