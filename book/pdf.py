@@ -24,6 +24,13 @@ INSIDE = """() => {
     }
 }"""
 
+# Paper does not scroll: an equation that is wider than its place is written smaller.
+FIT = """() => {
+    const wide = (m) => m.scrollWidth > m.clientWidth;
+    for (const m of [...document.querySelectorAll("div.math > mjx-container")].filter(wide))
+        m.style.fontSize = `${parseFloat(m.style.fontSize) * m.clientWidth / m.scrollWidth}%`;
+}"""
+
 FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; color: #555">
 <span class="pageNumber"></span></div>"""
 
@@ -40,6 +47,7 @@ def main():
         page.goto(PAGE.as_uri())
         settle(page)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        page.evaluate(FIT)
         page.evaluate(INSIDE)
         page.pdf(
             path=TARGET, format="A4", margin={"left": "15mm", "right": "15mm", "top": "18mm", "bottom": "18mm"},

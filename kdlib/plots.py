@@ -82,6 +82,10 @@ if (root !== undefined) {{
   host.still = host.firstChild; // for whoever wants the picture
   host.replaceChildren();
   const {{data, layout}} = {content};
+  if (host.clientWidth < 480) {{ // on a phone, smaller letters
+    Object.assign(layout, {{font: {{size: 12}}, margin: {{l: 54, r: 8, ...layout.margin}}}});
+    for (const note of layout.annotations ?? []) note.font = {{size: 13}};
+  }}
   Plotly.newPlot(host, data, layout, {{responsive: true, displayModeBar: false}});
 }}
 </script>"""
@@ -92,7 +96,8 @@ def stacked(titles, height, *, x_title="number of samples n", **layout):
     figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, subplot_titles=titles,
                            vertical_spacing=0.25 / (len(titles) + 1))  # fmt: skip
     figure.update_xaxes(title=x_title, row=len(titles), col=1)
-    return figure.update_layout(height=height, legend_y=1.04, **layout)
+    above = 26 / (height - 130)  # room for the title of the first panel, as a share of all panels
+    return figure.update_layout(height=height, legend_y=1 + above, **layout)
 
 
 def log_axis(*values, **more):
@@ -122,7 +127,8 @@ def band(figure, x, runs, color, name, *, row=None, errors=1, legend=True, log=F
         x, mean, low, high = (values[mean > 0] for values in (x, mean, np.maximum(low, mean / 5), high))
     place = dict(row=row, col=1) if row else {}
     figure.add_scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor=color, opacity=0.15,
-                       line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name, **place)
+                       line=dict(width=0), mode="lines", hoverinfo="skip", name=name, legendgroup=name,
+                       showlegend=False, **place)
     figure.add_scatter(x=x, y=mean, mode="lines", name=name, legendgroup=name, showlegend=legend,
                        line=dict(color=color, width=2.5) | line, **place)
     return figure

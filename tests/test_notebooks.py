@@ -275,6 +275,14 @@ def test_a_notebook_looks_at_its_parameters_first(name):
     assert "parameters" in parameters.metadata.tags and "\nrefuse_unknown_parameters(globals())" in after.source
 
 
+@each_notebook
+def test_a_fold_says_what_is_behind_it(name):
+    cells = code_cells(nbformat.read(NOTEBOOKS[name], as_version=4))
+    folded = [cell for cell in cells if {"hide-input", "hide-output", "hide-cell"} & set(cell.metadata.get("tags", []))]
+    words = [cell.metadata.get("mystnb", {}) for cell in folded]
+    assert all({"code_prompt_show", "code_prompt_hide"} <= said.keys() for said in words)
+
+
 @pytest.mark.parametrize("parameters, message", [
     ({"rh": 0.9}, "rh is no parameter of this notebook: it has rho, T, z_t"),
     ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5"),

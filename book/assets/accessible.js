@@ -1,4 +1,4 @@
-// What the theme and its extensions leave undone, for assistive technology and for paper.
+// What the theme and its extensions leave undone, for assistive technology, for narrow screens and for paper.
 addEventListener("DOMContentLoaded", () => {
   // The sidebar, with the logo and the search field, is outside every landmark.
   const sidebar = document.querySelector(".bd-sidebar-primary");
@@ -12,13 +12,40 @@ addEventListener("DOMContentLoaded", () => {
   // The bibliography's list has entries of a role that ARIA has withdrawn.
   for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.setAttribute("role", "listitem");
 
-  // Code that was folded when the theme looked for code that scrolls: let the keyboard scroll it.
+  // A line may end after a formula, even before a comma that belongs to it.
+  for (const formula of document.querySelectorAll("article span.math")) {
+    const after = formula.nextSibling, marks = after?.data?.match(/^[.,;:!?)\]’”]+/)?.[0];
+    if (!marks) continue;
+    after.splitText(marks.length);
+    const together = document.createElement("span");
+    together.className = "kd-together";
+    formula.replaceWith(together);
+    together.append(formula, after);
+  }
+
+  // What is wider than its place is scrolled there, code by keyboard too, and fades where it goes on.
+  const wide = "article pre, div.math > mjx-container, .kd-long";
+  const fade = (part, more, past) => part.classList.toggle("kd-goes-on", past < more - 1);
+  const hidden = (part) => part.scrollWidth - part.clientWidth;
+  const long = (formula) => formula.offsetWidth > formula.closest("p, li, td, dd, div").clientWidth;
   const reach = () => {
-    for (const code of document.querySelectorAll("article pre"))
-      code.tabIndex = code.scrollWidth > code.clientWidth ? 0 : -1;
+    const inline = [...document.querySelectorAll("article span.math > mjx-container")];
+    for (const formula of inline.filter(long)) formula.classList.add("kd-long");
+    const parts = [...document.querySelectorAll(wide)].map((part) => [part, hidden(part), part.scrollLeft]);
+    for (const [part, more, past] of parts) {
+      fade(part, more, past);
+      if (part.localName === "pre") part.tabIndex = more > 0 ? 0 : -1;
+    }
   };
+  const scrolled = ({ target }) => target.matches?.(wide) && fade(target, hidden(target), target.scrollLeft);
+  document.addEventListener("scroll", scrolled, true);
   document.addEventListener("toggle", reach, true);
   document.addEventListener("click", () => requestAnimationFrame(reach));
+  addEventListener("resize", reach);
+  addEventListener("load", () => {
+    reach();
+    globalThis.MathJax?.startup?.promise.then(reach);
+  });
 });
 
 // Paper is white: a page that is dark is printed as a light one.

@@ -10,26 +10,11 @@ addEventListener("DOMContentLoaded", () => {
 
   const quoted = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
 
-  /** The curves, each with its name. Words in the plot are no curve: they name those before them that have no name. */
-  function named(traces) {
-    const curves = [];
-    let [words, panel] = [];
-    for (const trace of [...traces].reverse()) {
-      const own = trace.name ?? trace.legendgroup;
-      if (trace.mode === "text") [words, panel] = [[trace.text].flat()[0], trace.yaxis];
-      else {
-        if (own || trace.yaxis !== panel) words = "";
-        curves.unshift({ trace, name: (own || words || "").trim() });
-      }
-    }
-    return curves;
-  }
-
-  /** One line for each point: its panel, its curve, where it is, and its errors. */
+  /** One line for each point of a curve: its panel, its curve, where it is, and its errors. Words in the plot are none. */
   function csv(traces) {
     const panels = [...new Set(traces.map((trace) => trace.yaxis ?? "y"))];
-    const lines = named(traces).flatMap(({ trace, name }) => {
-      const curve = name.replace(/<[^>]*>/g, "") + (trace.fill ? " (band)" : "");
+    const lines = traces.filter(({ mode }) => mode !== "text").flatMap((trace) => {
+      const curve = trace.name.replace(/<[^>]*>/g, "") + (trace.fill ? " (band)" : "");
       const columns = [trace.x, trace.y, trace.error_x?.array, trace.error_y?.array].map(plain);
       return columns[1].map((_, i) => [panels.indexOf(trace.yaxis ?? "y") + 1, quoted(curve), ...columns.map((values) => values[i] ?? "")].join());
     });

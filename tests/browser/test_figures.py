@@ -59,7 +59,14 @@ def test_the_file_gives_the_figures_numbers_again(browser, site, chapter):
             found = [[float(row[key]) if row[key] else "" for key in ("x", "y", "error_x", "error_y")] for row in rows]
             key = re.search(r"#drawn-([\w-]+)", passport.locator("a").first.get_attribute("href"))[1]
             assert found == list(points(figures[key])) and len(found) > 5, name
-            assert {row["curve"] for row in rows} != {""}
+            assert all(row["curve"] for row in rows), name
+
+
+@pytest.mark.parametrize("chapter", [path.stem for path in Book(ROOT).notebooks()])
+def test_every_curve_has_a_name_of_its_own(chapter):
+    """By which the file calls it, and the pointer; words in a plot are none."""
+    for figure, traces in drawn(chapter).items():
+        assert all(trace.get("name") for trace in traces if trace.get("mode") != "text"), figure
 
 
 def test_a_passport_has_the_picture_the_cell_and_how_to_cite(browser, on_disk):
