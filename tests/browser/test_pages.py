@@ -13,6 +13,7 @@ import plotly.offline
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from extensions.execution import Book, code_cells, seconds
+from pdf import WIDTH
 from watched import DESKTOP, HTML, PAGES, PHONE, ROOT, opened
 
 from kdlib.claims import CLAIMS, MIME, OURS, VERDICTS
@@ -245,11 +246,13 @@ def test_equations_and_code_are_whole_on_a_desktop(browser, on_disk, path):
             "(all) => all.filter((pre) => pre.scrollWidth > pre.clientWidth).map((pre) => pre.textContent)")
 
 
-def test_symbols_are_explained_on_a_phone(browser, on_disk):
-    with opened(browser, on_disk, "book/notation.html", viewport=PHONE) as page:
+@pytest.mark.parametrize("media, width", [("screen", PHONE["width"]), ("print", WIDTH)])
+def test_symbols_are_explained_on_a_phone_and_on_paper(browser, on_disk, media, width):
+    with opened(browser, on_disk, "book/notation.html", viewport=PHONE | {"width": width}) as page:
+        page.emulate_media(media=media)
         cells = page.locator("article td:visible")
         sides = cells.evaluate_all("(all) => all.map((td) => td.getBoundingClientRect().right)")
-        assert len(sides) > 60 and max(sides) <= PHONE["width"]
+        assert len(sides) > 60 and max(sides) <= width
 
 
 def test_a_dark_page_is_printed_as_a_light_one(browser, served):
