@@ -47,6 +47,7 @@ def main():
         page.goto(PAGE.as_uri())
         settle(page)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        page.evaluate("document.querySelectorAll('.toggle-button-hidden').forEach((b) => b.click())")
         page.evaluate(FIT)
         page.evaluate(INSIDE)
         page.pdf(

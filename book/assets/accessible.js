@@ -12,15 +12,17 @@ addEventListener("DOMContentLoaded", () => {
   // The bibliography's list has entries of a role that ARIA has withdrawn.
   for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.setAttribute("role", "listitem");
 
-  // A line may end after a formula, even before a comma that belongs to it.
+  // A line may end beside a formula, even between it and a mark that belongs to it.
   for (const formula of document.querySelectorAll("article span.math")) {
-    const after = formula.nextSibling, marks = after?.data?.match(/^[.,;:!?)\]’”]+/)?.[0];
-    if (!marks) continue;
-    after.splitText(marks.length);
+    const { previousSibling: before, nextSibling: after } = formula;
+    const opening = before?.data?.match(/[([“‘]+$/)?.[0] ?? "", closing = after?.data?.match(/^[.,;:!?)\]’”]+/)?.[0] ?? "";
+    if (!opening && !closing) continue;
+    if (opening) before.data = before.data.slice(0, -opening.length);
+    if (closing) after.data = after.data.slice(closing.length);
     const together = document.createElement("span");
     together.className = "kd-together";
     formula.replaceWith(together);
-    together.append(formula, after);
+    together.append(opening, formula, closing);
   }
 
   // What is wider than its place is scrolled there, code by keyboard too, and fades where it goes on.
