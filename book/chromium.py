@@ -31,7 +31,5 @@ def launched():
 
 def settle(page):
     """Wait until formulas are typeset and figures drawn: both move what is below them."""
-    page.wait_for_function("[...document.querySelectorAll('.math')].every((m) => m.querySelector('mjx-container'))")
-    for figure in page.locator(".kd-figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg.main-svg .trace").first.wait_for(state="attached")
+    waiting = ".math:not(:has(mjx-container)), .kd-figure:not(:has(svg.main-svg .trace))"
+    page.wait_for_function("(waiting) => !document.querySelector(waiting)", arg=waiting)
