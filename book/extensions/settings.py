@@ -122,6 +122,8 @@ class StoredRuns(SphinxDirective):
             repeated = {"repetitions": known["repetitions"]} if "repetitions" in known else {}
             settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in (settings | repeated).items())
         date = known["date"]
+        if "seconds" in known:
+            date += f", {known['seconds']:.0f} s"
         if first := known.get("extends"):
             date += f", the first {first['repetitions']} on {first['date']}"
         return f"<code>{escape(known['command'])}</code>", date, escape(str(settings))
