@@ -270,6 +270,15 @@ def test_every_parameter_is_used(name):
 
 
 @each_notebook
+def test_a_bad_parameter_stops_papermill_with_the_remedy(name, tmp_path, papermill):
+    message, parameters = next(iter(REFUSED[name].items()))
+    error, written = papermill(name, tmp_path, parameters)
+    assert message in str(error)
+    errors = [output.evalue for cell in code_cells(written) for output in cell.outputs if output.output_type == "error"]
+    assert len(errors) == 1 and message in errors[0]
+
+
+@each_notebook
 def test_a_notebook_looks_at_its_parameters_first(name):
     parameters, after, *_ = code_cells(nbformat.read(NOTEBOOKS[name], as_version=4))
     assert "parameters" in parameters.metadata.tags and "\nrefuse_unknown_parameters(globals())" in after.source
@@ -283,16 +292,10 @@ def test_a_fold_says_what_is_behind_it(name):
     assert all({"code_prompt_show", "code_prompt_hide"} <= said.keys() for said in words)
 
 
-@pytest.mark.parametrize("parameters, message", [
-    ({"rh": 0.9}, "rh is no parameter of this notebook: it has rho, T, z_t"),
-    ({"rho": 1.5}, "rho must lie in [0, 1], got 1.5"),
-])
-def test_a_misspelt_or_bad_parameter_stops_papermill_with_the_remedy(parameters, message, tmp_path):
-    result, written = papermill_command("index", tmp_path, parameters)
+def test_a_misspelt_parameter_stops_papermill(tmp_path):
+    result, _ = papermill_command("index", tmp_path, {"rh": 0.9})
     assert result.returncode != 0
-    assert f"ValueError: {message}" in result.stderr
-    errors = [output.evalue for cell in code_cells(written) for output in cell.outputs if output.output_type == "error"]
-    assert len(errors) == 1 and errors[0].startswith(message)
+    assert "ValueError: rh is no parameter of this notebook: it has rho, T, z_t" in result.stderr
 
 
 @pytest.mark.parametrize("name, message", [(name, message) for name in REFUSED for message in REFUSED[name]])
