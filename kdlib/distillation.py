@@ -299,11 +299,15 @@ def _excess(z_t, rho, T):
 
         low, high = jnp.where(f < 0, x, low), jnp.where(f < 0, high, x)
         new = x - 2 * f * slope / (2 * slope**2 - f * bend)
-        new = jnp.where((low <= new) & (new <= high), new, (low + high) / 2)
+        # A step through nearly all of the bracket may belong to a cycle from end to end: then halve
+        # the bracket, unless it is down to rounding, where only its ends are minded.
+        change, small = jnp.abs(new - x), 1e-5 * jnp.minimum(x, jnp.minimum(1, per_T))
+        good = (low <= new) & (new <= high) & (change <= 0.9 * (high - low))
+        new = jnp.where(good, new, jnp.where(change <= small, jnp.clip(new, low, high), (low + high) / 2))
         # Halley's error is cubed at each step: after a step of 1e-5, measured on the scale on
         # which F bends, it is below the last bit.
         change = jnp.abs(new - x)
-        moving = (change > 1e-5 * jnp.minimum(x, jnp.minimum(1, per_T))) & (T * change > 1e-17 * (1 + jnp.abs(z_t)))
+        moving = (change > small) & (T * change > 1e-17 * (1 + jnp.abs(z_t)))
         return new, low, high, moving.any(), steps + 1
 
     state = guess, jnp.zeros_like(guess), jnp.maximum(far, smallest), True, 0

@@ -75,6 +75,25 @@ def test_effective_logit_is_the_root_at_the_corners(z_t, y_g, rho, T):
     check_against_mpmath(z_t, y_g, rho, T)
 
 
+def root_by_halving(z_t, rho, T):
+    """Of the logarithm of Eq. 3 for y_g = 1, on arrays: slower than the library's method, and never astray."""
+    c = np.log(T) + np.log1p(-rho) - np.log(rho) + np.logaddexp(0, z_t / T)
+    passed = lambda z: np.log(-np.expm1((z_t - z) / T)) + np.logaddexp(0, z) - np.logaddexp(0, -z / T) > c
+    low, high = z_t, np.full_like(z_t, 1e3)
+    for _ in range(80):
+        middle = (low + high) / 2
+        there = passed(middle)
+        low, high = np.where(there, low, middle), np.where(there, middle, high)
+    return high
+
+
+def test_low_temperatures_do_not_send_the_solver_to_and_fro():
+    """Where the equation bends sharply at z = 0, steps from one side of it may end on the other, and back."""
+    z_t, rho, T = np.meshgrid(np.linspace(-20, -0.5, 391), 1 - np.logspace(-6, -0.5, 56), [0.05, 0.07, 0.1, 0.14, 0.2])
+    exact = root_by_halving(z_t, rho, T)
+    assert (abs(effective_logit(z_t, 1, rho=rho, T=T) - exact) <= LOGIT * np.maximum(1, abs(exact))).all()
+
+
 @pytest.mark.parametrize("rho, T", [(0.05, 5.0), (0.5, 1.0), (0.9, 0.3)])
 def test_effective_logit_minimises_the_loss(rho, T):
     """Eq. 3 is the derivative of Eq. 2: a finite step either way costs more."""

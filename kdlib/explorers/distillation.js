@@ -24,7 +24,7 @@ export function effectiveLogit(zt, y, rho, T) {
   const v = Math.min(softplus(log_T + c - start), 1e300);
   const crossed = Math.max(v * (1 - Math.log1p(v) / (2 + v)), c - start) / T;
   let x = Math.max(Math.min(near, crossed, high), 1e-300);
-  for (let step = 0; step < 200; step++) {
+  for (let count = 0; count < 200; count++) {
     const z = start + T * x;
     const [rise, e_z, e_zT] = [-Math.expm1(-x), Math.exp(-Math.abs(z)), Math.exp(-Math.abs(z) / T)];
     const s_z = (z > 0 ? 1 : e_z) / (1 + e_z); // sigma(z)
@@ -35,11 +35,16 @@ export function effectiveLogit(zt, y, rho, T) {
     const slope = (1 - rise) / rise + T * s_z + s_zT;
     const bend = (rise - 1) / rise ** 2 + T * T * s_z * (1 - s_z) - s_zT * (1 - s_zT);
     let next = x - (2 * F * slope) / (2 * slope * slope - F * bend);
-    if (!(next >= low && next <= high)) next = (low + high) / 2;
+    // A step through nearly all of the bracket may belong to a cycle from end to end: then halve the bracket, unless it
+    // is down to rounding, where only its ends are minded.
+    const step = Math.abs(next - x);
+    const small = 1e-5 * Math.min(x, 1, 1 / T);
+    if (!(next >= low && next <= high && step <= 0.9 * (high - low)))
+      next = step <= small ? Math.min(Math.max(next, low), high) : (low + high) / 2;
     const change = Math.abs(next - x);
     x = next;
     // Halley's error is cubed at each step: after this one it is below the last bit.
-    if (change <= 1e-5 * Math.min(x, 1, 1 / T) || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
+    if (change <= small || T * change <= 1e-17 * (1 + Math.abs(zt))) break;
   }
   return start + T * x;
 }

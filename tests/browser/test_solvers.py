@@ -55,6 +55,8 @@ def test_browser_and_library_agree_at_low_temperatures(solver):
     """Where the equation bends sharply at z = 0, so that Newton's method may go to and fro between its two sides."""
     assert_solves_as_the_library(solver, np.linspace(-1.5, 0, 751).tolist(), [1], [0.5, 0.8, 0.9, 0.95, 0.99],
                                  [0.05, 0.1, 0.2])
+    assert_solves_as_the_library(solver, np.linspace(-20, -0.5, 391).tolist(), [1],
+                                 (1 - np.logspace(-6, -0.5, 12)).tolist(), [0.05, 0.1, 0.14, 0.2])
 
 
 def test_browser_refuses_what_the_library_refuses(solver):
