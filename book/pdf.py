@@ -28,7 +28,7 @@ INSIDE = """() => {
 FIT = """() => {
     const wide = (m) => m.scrollWidth > m.clientWidth;
     for (const m of [...document.querySelectorAll("div.math > mjx-container")].filter(wide))
-        m.style.fontSize = `${parseFloat(m.style.fontSize) * m.clientWidth / m.scrollWidth}%`;
+        m.style.fontSize = `${(parseFloat(m.style.fontSize) || 100) * m.clientWidth / m.scrollWidth}%`;
 }"""
 
 FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; color: #555">

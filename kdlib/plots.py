@@ -82,11 +82,15 @@ if (root !== undefined) {{
   host.still = host.firstChild; // for whoever wants the picture
   host.replaceChildren();
   const {{data, layout}} = {content};
-  if (host.clientWidth < 480) {{ // on a phone, smaller letters
-    Object.assign(layout, {{font: {{size: 12}}, margin: {{l: 54, r: 8, ...layout.margin}}}});
-    for (const note of layout.annotations ?? []) note.font = {{size: 13}};
+  if (host.clientWidth && host.clientWidth < 480) {{ // on a phone, smaller letters
+    Object.assign(layout, {{font: {{...layout.font, size: 12}}, margin: {{l: 54, r: 8, ...layout.margin}}}});
+    for (const note of layout.annotations ?? []) note.font = {{...note.font, size: 13}};
   }}
-  Plotly.newPlot(host, data, layout, {{responsive: true, displayModeBar: false}});
+  Plotly.newPlot(host, data, layout, {{displayModeBar: false}});
+  new ResizeObserver(() => {{ // its place may change without the window
+    const {{width}} = host._fullLayout ?? {{}};
+    if (width && host.clientWidth && width !== host.clientWidth) Plotly.Plots.resize(host);
+  }}).observe(host);
 }}
 </script>"""
 

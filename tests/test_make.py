@@ -68,7 +68,7 @@ def test_a_python_that_is_too_old_is_named_with_those_that_are_not(copy):
 
 @pytest.mark.xdist_group("together")
 def test_tests_of_a_group_share_a_worker(request):
-    """Or two would make one folder at once; a pair of pytest and its plugin may lose it without a word."""
+    """Two would make one folder at once. Pytest 9.2 with xdist 3.8 drops groups without a word."""
     if not request.config.getoption("loadgroup", default=False):
         pytest.skip("tests are not sent out in groups")
     assert request.node.nodeid.endswith("@together")

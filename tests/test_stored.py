@@ -34,4 +34,4 @@ def test_stored_files_are_those_of_the_experiments_and_small():
              if case not in OWED[name]}
     folder = next(iter(paths)).parent
     assert {path for path in folder.iterdir() if path.suffix == ".npz"} == paths
-    assert max(map(os.path.getsize, paths)) < 1_000_000
+    assert sum(map(os.path.getsize, paths)) < 4_000_000  # which every clone carries

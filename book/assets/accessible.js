@@ -32,6 +32,7 @@ addEventListener("DOMContentLoaded", () => {
   const long = (formula) => formula.offsetWidth > formula.closest("p, li, td, dd, div").clientWidth;
   const reach = () => {
     const inline = [...document.querySelectorAll("article span.math > mjx-container")];
+    for (const formula of inline) formula.classList.remove("kd-long");
     for (const formula of inline.filter(long)) formula.classList.add("kd-long");
     const parts = [...document.querySelectorAll(wide)].map((part) => [part, hidden(part), part.scrollLeft]);
     for (const [part, more, past] of parts) {

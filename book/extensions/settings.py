@@ -112,7 +112,7 @@ class StoredRuns(SphinxDirective):
     def run(self):
         self.env.metadata[self.env.docname]["stored"] = stored()
         rows = map(self.row, sorted([*STORED.glob("*.json"), *STORED.glob("*.npz")]))
-        html = library("_table").table(("Made by", "On", "With"), rows, "claims settings stored")
+        html = library("_table").table(("Made by", "On, and for how long", "With"), rows, "claims settings stored")
         return [nodes.raw("", html, format="html")]
 
     def row(self, path):

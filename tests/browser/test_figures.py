@@ -66,7 +66,9 @@ def test_the_file_gives_the_figures_numbers_again(browser, site, chapter):
 def test_every_curve_has_a_name_of_its_own(chapter):
     """By which the file calls it, and the pointer; words in a plot are none."""
     for figure, traces in drawn(chapter).items():
-        assert all(trace.get("name") for trace in traces if trace.get("mode") != "text"), figure
+        named = [(trace.get("name"), trace.get("yaxis"), "fill" in trace) for trace in traces
+                 if trace.get("mode") != "text"]  # fmt: skip
+        assert all(name for name, *_ in named) and len(named) == len({*named}), figure
 
 
 def test_a_passport_has_the_picture_the_cell_and_how_to_cite(browser, on_disk):

@@ -47,7 +47,7 @@ def opened(browser, site, path, *, whole=True, only=None, viewport=DESKTOP, **se
         context.on("weberror", lambda e: troubles.append(f"script: {e.error}"))
         context.on("console", lambda m: m.type == "error" and troubles.append(f"console: {m.text}"))
         for name, script in ({} if whole else STAND_INS).items():
-            serve(context, rf"/{name}\b.*\.js", "text/javascript", script)
+            serve(context, rf"/_static/.*{name}\b.*\.js", "text/javascript", script)
         if only:
             file = path.split("#")[0]
             serve(context, re.escape(site + file), "text/html; charset=utf-8", ALONE % cut_out(file, only))
