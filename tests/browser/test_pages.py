@@ -108,10 +108,13 @@ CUT_WORDS = """() => [...document.querySelectorAll(".kd-figure")].flatMap((figur
     }).map((words) => `${figure.parentElement.id}: ${words.textContent}`))"""
 
 # What is wider than its place, and does not fade where it goes on or cannot be scrolled there.
-CUT_PARTS = """() => [...document.querySelectorAll("article pre, article mjx-container[display], .kd-long")].filter((part) => {
-    const { maskImage, overflowX } = getComputedStyle(part);
-    return part.scrollWidth > part.clientWidth + 1 && (maskImage === "none" || overflowX !== "auto");
-}).map((part) => part.textContent || part.parentElement.id)"""
+CUT_PARTS = """() => {
+    const parts = [...document.querySelectorAll("article :is(pre, mjx-container[display], .kd-long)")];
+    return parts.filter((part) => {
+        const { maskImage, overflowX } = getComputedStyle(part);
+        return part.scrollWidth > part.clientWidth + 1 && (maskImage === "none" || overflowX !== "auto");
+    }).map((part) => part.textContent || part.parentElement.id);
+}"""
 
 
 @pytest.fixture(scope="module", params=[pytest.param(path, marks=pytest.mark.xdist_group(path)) for path in PAGES])
