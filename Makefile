@@ -9,6 +9,9 @@ INSTALLED := .venv/installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
+# Images of containers often set it: then every process, and each notebook is one, compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help book pages test matrix copies lab serve pdf epub pictures notebooks released results bench lock clean
 
 help: ## list these targets

@@ -26,9 +26,9 @@ INSIDE = """() => {
 
 # Paper does not scroll: an equation that is wider than its place is written smaller.
 FIT = """() => {
-    const wide = (m) => m.scrollWidth > m.clientWidth;
-    for (const m of [...document.querySelectorAll("div.math > mjx-container")].filter(wide))
-        m.style.fontSize = `${(parseFloat(m.style.fontSize) || 100) * m.clientWidth / m.scrollWidth}%`;
+    const all = [...document.querySelectorAll("div.math > mjx-container")];
+    const wide = all.map((m) => [m, m.clientWidth / m.scrollWidth]).filter(([, share]) => share < 1);
+    for (const [m, share] of wide) m.style.fontSize = `${(parseFloat(m.style.fontSize) || 100) * share}%`;
 }"""
 
 FOOTER = """<div style="width: 100%; text-align: center; font: 9px sans-serif; color: #555">

@@ -8,6 +8,9 @@ from hypothesis import settings
 import kdlib  # noqa: F401  (turns on float64)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of these tests' time is the compilation of programs that run once. What a reader is shown is computed with all
+# optimisations: notebooks and stored results are tested in processes of their own.
+jax.config.update("jax_disable_most_optimizations", True)
 # Time is never tested: other programs run too.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")

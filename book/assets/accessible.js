@@ -42,8 +42,13 @@ addEventListener("DOMContentLoaded", () => {
   };
   const scrolled = ({ target }) => target.matches?.(wide) && fade(target, hidden(target), target.scrollLeft);
   document.addEventListener("scroll", scrolled, true);
-  document.addEventListener("toggle", reach, true);
-  document.addEventListener("click", () => requestAnimationFrame(reach));
+  let due;
+  const soon = () => { // once, however many parts unfold together
+    cancelAnimationFrame(due);
+    due = requestAnimationFrame(reach);
+  };
+  document.addEventListener("toggle", soon, true);
+  document.addEventListener("click", soon);
   addEventListener("resize", reach);
   addEventListener("load", () => {
     reach();
