@@ -13,6 +13,13 @@ BUILD = Path(__file__).parents[1] / "_build"
 PAGE, TARGET = BUILD / "singlehtml/book.html", BUILD / "pdf/book.pdf"
 WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are drawn for it
 
+# What is folded on a screen is open on paper: folds of cells, and of proofs.
+UNFOLD = """() => {
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+    for (const mark of ["toggle-hidden", "toggle-button-hidden"])
+        for (const part of document.querySelectorAll(`.${mark}`)) part.classList.remove(mark);
+}"""
+
 # Links to pages lead to their place on the one page.
 INSIDE = """() => {
     for (const link of document.querySelectorAll("a[href]")) {
@@ -46,8 +53,7 @@ def main():
         page.emulate_media(media="print")
         page.goto(PAGE.as_uri())
         settle(page)
-        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        page.evaluate("document.querySelectorAll('.toggle-button-hidden').forEach((b) => b.click())")
+        page.evaluate(UNFOLD)
         page.evaluate(FIT)
         page.evaluate(INSIDE)
         page.pdf(

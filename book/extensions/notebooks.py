@@ -8,6 +8,7 @@ warning that names the cell and the cause, and leaves it in `_build/stopped`.
 `` {running-time}`04_data_inefficiency` `` is the time of the execution whose outputs that page shows.
 """
 
+import gc
 import re
 from html import escape
 from pathlib import Path
@@ -209,6 +210,8 @@ class FillInTime(SphinxPostTransform):
 
 
 def setup(app):
+    # Trees of pages are large and stay until they are written: to look for garbage among them took half of the time.
+    gc.set_threshold(50_000)
     app.connect("config-inited", find_only_what_the_contents_name, priority=999)  # when they have been read
     app.connect("config-inited", take_over_execution)
     app.connect("config-inited", leave_out_thebe)
