@@ -13,7 +13,7 @@ import plotly.offline
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from extensions.execution import Book, code_cells, seconds
-from pdf import WIDTH
+from pdf import UNFOLD, WIDTH
 from watched import DESKTOP, HTML, PAGES, PHONE, ROOT, opened
 
 from kdlib.claims import CLAIMS, MIME, OURS, VERDICTS
@@ -157,13 +157,6 @@ ONE_PIECE_OF_EACH_KIND = """() => {
 }"""
 
 
-def unfold(page):
-    page.evaluate(
-        "document.querySelectorAll('details').forEach((d) => { d.open = true; });"
-        "document.querySelectorAll('.toggle-button-hidden').forEach((b) => b.click());"
-    )
-
-
 def accessibility_violations(page, context=None, **options):
     """What axe-core finds: one line for each rule and element."""
     # What has been unfolded, or given another colour, fades in; its contrast counts when it has.
@@ -203,7 +196,7 @@ def low_contrasts(page):
 def test_page_is_accessible_by_day_and_by_night(page):
     """On a desktop, with everything unfolded. Only colours change at night."""
     page.set_viewport_size(DESKTOP)
-    unfold(page)
+    page.evaluate(UNFOLD)
     page.wait_for_function("[...document.querySelectorAll('.kd-figure')].every((f) => f.scrollWidth <= f.clientWidth)")
     page.evaluate(ONE_PIECE_OF_EACH_KIND)
     assert page.locator("html").get_attribute("data-theme") == "light"
@@ -227,7 +220,7 @@ def test_page_is_accessible_in_a_chosen_theme(browser, served):
 def test_low_contrast_is_noticed(browser, served, pale):
     """Guards the guard: judging one piece of each kind still finds the one kind that is too pale."""
     with opened(browser, served, "book/tutorial.html", color_scheme="light") as page:
-        unfold(page)
+        page.evaluate(UNFOLD)
         page.evaluate(ONE_PIECE_OF_EACH_KIND)
         assert not low_contrasts(page)
         page.add_style_tag(content=f"{pale} {{ color: #bbb !important }}")
