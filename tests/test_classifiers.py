@@ -17,8 +17,8 @@ NETWORKS = [MLP(width=8, depth=2), MLP(width=8, depth=1), ResNet((2, 4), blocks=
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [8, 7])
 def test_convolution_is_that_of_lax(stride, side):
-    of_x, of_kernel = jax.random.split(KEY)
-    x, kernel = jax.random.normal(of_x, (5, side, side, 3)), jax.random.normal(of_kernel, (3, 3, 3, 4))
+    draw = np.random.default_rng(0)
+    x, kernel = draw.standard_normal((5, side, side, 3)), draw.standard_normal((3, 3, 3, 4))
     expected = jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((1, 1), (1, 1)),
                                             dimension_numbers=("NHWC", "HWIO", "NHWC"))
     result = convolve(x.transpose(3, 1, 2, 0), kernel.reshape(27, 4).T, stride)
@@ -29,7 +29,7 @@ def test_convolution_is_that_of_lax(stride, side):
 def test_a_network_starts_as_the_zero_function_in_single_precision(network):
     params = network.init(KEY, (6, 6, 2))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    z = network.apply(params, jax.random.normal(KEY, (5, 6, 6, 2), jnp.float32))
+    z = network.apply(params, jnp.asarray(np.random.default_rng(0).standard_normal((5, 6, 6, 2)), jnp.float32))
     assert z.shape == (5, 10) and z.dtype == jnp.float32 and not z.any()
 
 
@@ -42,25 +42,26 @@ def test_resnet20_has_its_layers():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 269_722 - 1_376 + 9
 
 
-@pytest.mark.parametrize("network", NETWORKS[::2])
+@pytest.mark.parametrize("network", [MLP(width=8, depth=1), ResNet((2, 4), blocks=1)])
 def test_seeds_learn_their_own_samples_as_if_alone(network):
-    seeds, n = 2, 12
-    x = jax.random.normal(KEY, (seeds, n, 6, 6, 1), jnp.float32)
-    z_t, y = jax.random.normal(KEY, (seeds, n, 10), jnp.float32), jax.random.randint(KEY, (seeds, n), 0, 10)
+    seeds, n, draw = 2, 12, np.random.default_rng(0)
+    x, z_t = (draw.standard_normal((seeds, n, *shape)).astype(np.float32) for shape in ((6, 6, 1), (10,)))
+    y = draw.integers(0, 10, (seeds, n))
     keys = jax.random.split(KEY, seeds)
     params = jax.vmap(lambda key: network.init(key, (6, 6, 1)))(keys)
 
-    def fit(some):
+    def fit(some, *steps):
         return train(network.apply, jax.tree.map(lambda leaf: leaf[some], params),
-                     batches_by_seed(x[some], z_t[some], y[some], size=6), rho=[0.0, 0.5], T=2.0, steps=300,
-                     key=keys[some], optimizer=optax.adam(0.02), loss=class_distillation_loss).params
+                     batches_by_seed(x[some], z_t[some], y[some], size=6), rho=[0.0, 0.5], T=2.0, steps=steps,
+                     key=keys[some], optimizer=optax.adam(0.02), loss=class_distillation_loss).records
 
-    both, second = fit(slice(0, 2)), fit(slice(1, 2))
-    apply = jax.vmap(jax.vmap(network.apply, (0, 0)), (0, None))
-    z = apply(both, x)
-    assert z.dtype == jnp.float32
-    assert np.allclose(z[:, 1:], apply(second, x[1:]), atol=0.05)  # single precision, 300 steps apart
-    assert (z[0].argmax(-1) == y).mean() > 0.9
+    both, second = fit(slice(0, 2), 10, 300), fit(slice(1, 2), 10)
+    for one, other in zip(jax.tree.leaves(both), jax.tree.leaves(second), strict=True):  # steps, cells, seeds
+        assert one.dtype == np.float32
+        assert np.allclose(one[0, :, 1:], other[0], rtol=0, atol=1e-5)  # single precision, ten steps of 0.02 apart
+    apply = jax.jit(jax.vmap(network.apply))
+    labels_alone = apply(jax.tree.map(lambda leaf: leaf[1, 0], both), x)
+    assert labels_alone.dtype == jnp.float32 and (labels_alone.argmax(-1) == y).mean() > 0.9
 
 
 def test_whole_floats_count_units():

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdlib.classifiers import MLP
 from kdlib.experiments.practical import (
     COPIES,
+    MODELS,
     TEACHERS,
     _cells,
     _fit,
@@ -23,6 +25,11 @@ KEY = jax.random.key(0)
 KEYS = jax.random.split(KEY, 3)
 TINY = setting("digits", n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), steps=4, early=1, sizes=(10, 20),
                points=50)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def a_small_network(monkeypatch):
+    monkeypatch.setitem(MODELS, "mlp", MLP(width=8, depth=1))
 
 
 def test_samples_of_student_and_teacher_are_disjoint():
@@ -44,7 +51,8 @@ def test_a_grid_has_every_teacher_and_one_student_of_hard_labels():
 
 def test_resnet20_takes_images_of_the_size_of_cifar():
     """At a tiny size, on noise: nothing is learnt, but every step of the way is taken."""
-    x, z_t = jax.random.normal(KEY, (1, 4, 32, 32, 3), jnp.float32), jax.random.normal(KEY, (1, 4, 10), jnp.float32)
+    draw = np.random.default_rng(0)
+    x, z_t = (jnp.asarray(draw.standard_normal((1, 4, *shape)), jnp.float32) for shape in ((32, 32, 3), (10,)))
     chosen = setting("cifar10", "resnet20", size=2)
     params = _fit(jax.random.split(KEY, 1), chosen, x, z_t, jnp.arange(4)[None], rho=0.9, T=5.0, steps=2).params
     z = _logits(chosen, params, x)

@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 X = sample_inputs(KEY, 6, 2)
 Z_T = jnp.array([-3.0, 2.0, 0.5, -1.0, 4.0, 1.0])
 Y_G = jnp.array([0, 1, 1, 1, 0, 1])
-network = fully_connected(2, width=32)
+network = fully_connected(1, width=32)
 
 
 def logits_as_weights(w, x):
