@@ -20,7 +20,8 @@ from kdlib.experiments.photographs import (
 )
 
 KEYS = jax.random.split(jax.random.key(0), 3)
-TINY = replace(GRID.cases["drawn"], n=20, n_teacher=40, steps=6, early=2, rho=(0.0, 0.9, 1.0))
+TINY = replace(GRID.cases["drawn"], channels=(2,), n=20, n_teacher=40, steps=6, early=2, rho=(0.0, 0.9, 1.0),
+               points=100)  # fmt: skip
 
 
 def test_an_augmented_picture_is_a_cut_of_the_picture_or_of_its_mirror_image():
