@@ -29,7 +29,7 @@ TINY = setting("digits", n=20, n_teacher=30, rho=(0.0, 0.5, 1.0), T=(1.0, 5.0), 
 
 @pytest.fixture(autouse=True)
 def a_small_network(monkeypatch):
-    monkeypatch.setitem(MODELS, "mlp", MLP(width=8, depth=1))
+    monkeypatch.setitem(MODELS, "mlp", MLP(width=32, depth=1))
 
 
 def test_samples_of_student_and_teacher_are_disjoint():
@@ -45,6 +45,7 @@ def test_a_grid_has_every_teacher_and_one_student_of_hard_labels():
     assert run.students.shape == (3, 3, 2) and run.teacher.shape == run.at_samples.shape == (3,)
     assert np.array_equal(run.students[:, 0, 0], run.students[:, 0, 1])
     assert len(set(run.students[:, 0, 0])) == 1  # whose teacher does not matter
+    assert len({students.tobytes() for students in run.students}) == 3  # else none could be taken for another
     one = grid(KEYS, TINY, which=["comparable"])
     assert np.array_equal(one.students[0], run.students[TEACHERS.index("comparable")])
 
