@@ -13,11 +13,11 @@ BUILD = Path(__file__).parents[1] / "_build"
 PAGE, TARGET = BUILD / "singlehtml/book.html", BUILD / "pdf/book.pdf"
 WIDTH = 680  # of the text on A4 between its margins, in CSS pixels: figures are drawn for it
 
-# What is folded on a screen is open on paper, such as proofs; of folded code, the style sheet prints nothing.
+# What is folded on a screen is open on paper, such as proofs; of folded cells, the style sheet prints nothing.
 UNFOLD = """() => {
     for (const fold of document.querySelectorAll("details")) fold.open = true;
-    for (const mark of ["toggle-hidden", "toggle-button-hidden"])
-        for (const part of document.querySelectorAll(`.${mark}`)) part.classList.remove(mark);
+    const marks = ["toggle-hidden", "toggle-button-hidden"];
+    for (const part of document.querySelectorAll(marks.map((m) => "." + m))) part.classList.remove(...marks);
 }"""
 
 # Links to pages lead to their place on the one page.

@@ -159,8 +159,9 @@ class Network:
         Computed in blocks, so that memory peaks near the size of the result; without ``x2`` (or
         with ``x2 is x1``) only one triangle is computed. For ReLU, close inputs cost no accuracy up
         to d = 16; beyond, distances below about 1e-7 of the inputs' norms count as zero. For erf and
-        GELU, errors are below 1e-12 sqrt(k(x1, x1) k(x2, x2)) for inputs up to 10 in size; without
-        biases, for inputs from 0.01 up: nearer to the origin, beside the other's variance only.
+        GELU, errors are below 1e-12 sqrt(k(x1, x1) k(x2, x2)) for inputs up to 10 in size. Without
+        biases, an input below 0.01 beside a much larger one costs digits: errors are then below
+        1e-12 of the larger k(x, x).
 
         Raises:
             ValueError: inputs that are not (n, d), that differ in d, or that are not finite.

@@ -1,5 +1,6 @@
 """Strict settings for every test: float64, no silent rank promotion, warnings are errors."""
 
+import os
 from importlib.util import find_spec
 
 import jax
@@ -8,9 +9,10 @@ from hypothesis import settings
 import kdlib  # noqa: F401  (turns on float64)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of these tests' time is the compilation of programs that run once. What a reader is shown is computed with all
-# optimisations: notebooks and stored results are tested in processes of their own.
-jax.config.update("jax_disable_most_optimizations", True)
+# Most of these tests' time is the compilation of programs that run once. With JAX_DISABLE_MOST_OPTIMIZATIONS=0, as in
+# `make matrix`, they are compiled as a user's; notebooks and stored results, in processes of their own, always are.
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    jax.config.update("jax_disable_most_optimizations", True)
 # Time is never tested: other programs run too.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")

@@ -42,7 +42,7 @@ def test_resnet20_has_its_layers():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 269_722 - 1_376 + 9
 
 
-@pytest.mark.parametrize("network", [MLP(width=8, depth=1), ResNet((2, 4), blocks=1)])
+@pytest.mark.parametrize("network", [MLP(width=8, depth=2), ResNet((2, 4), blocks=1)])
 def test_seeds_learn_their_own_samples_as_if_alone(network):
     seeds, n, draw = 2, 12, np.random.default_rng(0)
     x, z_t = (draw.standard_normal((seeds, n, *shape)).astype(np.float32) for shape in ((6, 6, 1), (10,)))

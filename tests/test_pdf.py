@@ -52,7 +52,7 @@ def test_formulas_are_typeset_and_links_stay_inside(printed):
     # Only before a new chapter may a page have no more than its number.
     empty = {i for i, page in enumerate(pages) if not re.sub(r"\s*\d+\s*$", "", page)}
     assert empty <= {start - 1 for start in first_pages(printed)}
-    assert "Divide by the positive constant" in prose  # a proof in Chapter 1, folded on a screen
+    assert "Divide by the positive constant" in prose  # an answer in Chapter 1, folded on a screen
     # The reference shows how `typeset` writes a formula.
     prose = re.sub(r'<span class="math">.*?</span>', "", prose, flags=re.DOTALL)
     assert not re.search(r"\\\(|\\\[|\\begin\{|Math input error|Math Processing Error", prose)

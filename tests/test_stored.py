@@ -1,9 +1,11 @@
 """What is stored is up to date with its source, and one repetition of every experiment comes out again."""
 
 import os
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import jax
 import pytest
 
 from kdlib.experiments.__main__ import all_experiments, out_of_date
@@ -21,10 +23,16 @@ def test_stored_results_are_up_to_date(name):
     assert out_of_date(EXPERIMENTS[name]) == OWED[name], "the source has changed since: run make results"
 
 
+def strict():
+    """The settings of every test, but for the compilation, which is that of a reader's process."""
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
 @pytest.fixture(scope="module")
 def process():
-    """One that compiles as a reader's does, see conftest.py."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=strict) as process:
         yield process
 
 

@@ -6,7 +6,8 @@ DERIVATIVE = 1e-9  # implicit derivatives against mpmath's, relative
 ADVICE = 1e-8  # the advisor in a page against the library's, absolute
 BROWSER = 1e-9  # JavaScript against Python, absolute, times max(1, |z|)
 KERNEL = 4e-14  # ReLU kernels against mpmath, relative, at any distance of the inputs
-SMOOTH_KERNEL = 1e-12  # kernels of smooth activations against mpmath, relative to sqrt(k(x, x) k(x', x'))
+SMOOTH_KERNEL = 1e-12  # kernels of smooth activations against mpmath, relative to sqrt(k(x, x) k(x', x')); without
+# biases, where an input is below 0.01, to the larger of the two
 QUADRATURE = 1e-12  # limit kernels against Gauss-Hermite sums, relative
 NESTED = 1e-10  # nested students against one solve each, relative
 ENGINES = 1e-12  # nested students in Dask's blocks against those in memory, relative to the largest
