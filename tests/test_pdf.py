@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from made import made_in_chromium
+from pdf import TARGET
 from pypdfium2 import PdfDocument
 
 pytestmark = pytest.mark.xdist_group("pdf")  # one printed book for all of them
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def printed():
     made_in_chromium("pdf")
-    with PdfDocument(ROOT / "_build/pdf/book.pdf") as document:
+    with PdfDocument(TARGET) as document:
         yield document
 
 
@@ -56,5 +57,5 @@ def test_formulas_are_typeset_and_links_stay_inside(printed):
     # The reference shows how `typeset` writes a formula.
     prose = re.sub(r'<span class="math">.*?</span>', "", prose, flags=re.DOTALL)
     assert not re.search(r"\\\(|\\\[|\\begin\{|Math input error|Math Processing Error", prose)
-    addresses = re.findall(rb"/URI \((\w+):", (ROOT / "_build/pdf/book.pdf").read_bytes())
+    addresses = re.findall(rb"/URI \((\w+):", TARGET.read_bytes())
     assert b"https" in addresses and b"file" not in addresses

@@ -241,7 +241,7 @@ def test_equations_and_code_are_whole_on_a_desktop(browser, on_disk, path):
             cut = equation.screenshot()
             equation.evaluate("(m) => [m, ...m.children].forEach((n) => { n.style.overflow = 'visible'; })")
             assert equation.screenshot() == cut, equation.get_attribute("id")
-        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        page.evaluate(UNFOLD)
         assert not page.locator("article div.cell_input pre:visible").evaluate_all(
             "(all) => all.filter((pre) => pre.scrollWidth > pre.clientWidth).map((pre) => pre.textContent)")
 
