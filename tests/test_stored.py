@@ -8,6 +8,7 @@ from multiprocessing import get_context
 import jax
 import pytest
 
+from kdlib import datasets
 from kdlib.experiments.__main__ import all_experiments, out_of_date
 
 EXPERIMENTS = all_experiments()
@@ -24,7 +25,11 @@ def test_stored_results_are_up_to_date(name):
 
 
 def strict():
-    """The settings of every test, but for the compilation, which is that of a reader's process."""
+    """The settings of every test, but for the compilation, which is that of a reader's process; and no network."""
+    def without_network(dataset, name, folder):
+        raise ConnectionError(f"{dataset} would be downloaded, or read from a folder of this machine")
+
+    datasets._download = without_network
     jax.config.update("jax_numpy_rank_promotion", "raise")
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
@@ -43,11 +48,13 @@ def test_a_stored_repetition_comes_out_again(name, process):
 
 def differences(name):
     experiment = EXPERIMENTS[name]
-    cases = {case: experiment.stored(setting) for case, setting in experiment.cases.items()
-             if case not in OWED[name]}
-    quickest = min(cases.values(), key=lambda stored: stored.provenance["seconds"] / stored.provenance["repetitions"])
-    last = quickest.provenance["repetitions"] - 1
-    return experiment.differences(quickest, [last])
+    cases = [experiment.stored(setting) for case, setting in experiment.cases.items() if case not in OWED[name]]
+    for stored in sorted(cases, key=lambda stored: stored.provenance["seconds"] / stored.provenance["repetitions"]):
+        try:
+            return experiment.differences(stored, [stored.provenance["repetitions"] - 1])
+        except ConnectionError:
+            pass
+    return "no case can do without a download"
 
 
 def test_stored_files_are_those_of_the_experiments_and_small():
