@@ -84,13 +84,16 @@ def test_students_answer_their_samples_with_the_targets(d):
         assert students.distance(x[:n], [n]).max() < 1e-6
 
 
-def test_leave_one_out_is_training_without_the_sample():
+def test_what_students_have_not_seen_they_were_trained_without():
     x, _, z = data(4, n=25)
-    quick = NestedStudents(x, network.ntk).leave_one_out(z)
+    students, sizes = NestedStudents(x, network.ntk), [2, 12, 25]
+    quick = students.predict_unseen(z, sizes)
     for i in range(25):
-        rest = np.delete(np.arange(25), i)
-        slow = NestedStudents(x[rest], network.ntk).predict(x[i : i + 1], z[rest], [24])[0, 0]
-        assert quick[i] == pytest.approx(slow, rel=1e-9, abs=1e-9)
+        others = np.delete(np.arange(25), i)
+        fewer = [m - 1 if i < m else m for m in sizes]
+        slow = NestedStudents(x[others], network.ntk).predict(x[[i]], z[others], fewer)[:, 0]
+        assert quick[:, i] == pytest.approx(slow, rel=1e-9, abs=1e-9)
+    assert np.array_equal(students.leave_one_out(z), quick[-1])
 
 
 # --- Other libraries ----------------------------------------------------------------------------

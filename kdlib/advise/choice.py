@@ -155,22 +155,22 @@ def choose(
             as_given = lambda found: f"sample {first[int(found[1])]}"
             message = str(error).replace("samples must", "samples of x must", 1)
             raise ValueError(re.sub(r"\bsample (\d+)", as_given, message)) from None
-        learnt = _unseen(students) if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
+        learnt = students.predict_unseen if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
 
         def answers(z_t, cells, sizes):
             z = cell_targets(z_t, y_g, cells, noise)
             f = learnt(z.reshape(len(z), -1), sizes)
             return f.reshape(*f.shape[:2], *z.shape[1:])
 
-    margins = lambda *which: _margins(answers(*which), labels)  # sizes, samples, cells
+    margins = lambda *which: label_margins(answers(*which), labels)  # sizes, samples, cells
 
     at_all = margins(z_t, cells, [len(x)])[0]
-    loss = _loss(at_all)
+    loss = smooth_loss(at_all)
     best = _best(loss)
     usual = cells.index(default)
     gain, error = _difference(loss[:, usual], loss[:, best])
     if_right = margins(_corrected(z_t, y_g), cells, [len(x)])[0]
-    perfect = float((if_right[:, _best(_loss(if_right))] <= 0).mean())
+    perfect = float((if_right[:, _best(smooth_loss(if_right))] <= 0).mean())
     useless = float((margins(np.zeros_like(z_t), [_HARD], [len(x)]) <= 0).mean())
     warnings, forbidden = _warnings(x, z_t, y_g, others, copies, cells[best], useless)
     verdict = "undecided" if forbidden else "move" if gain > max(reluctance * error, 0) else "keep"
@@ -223,35 +223,18 @@ def cell_targets(
     return np.array(class_targets(z_t[:, None], y_g[:, None], rho=rho, T=T))
 
 
-def _unseen(students):
-    """A function of targets and sizes: at each sample, what the students answer that have not seen it."""
-    inverse = students.inverse_factor()
-    if hasattr(inverse, "persist"):
-        inverse = inverse.persist()  # Dask's: it is read for every size
-
-    def predict(z, sizes):
-        c = students.coordinates(z)
-        return np.stack([at(z, c, m) for m in sizes])
-
-    def at(z, c, m):
-        # The first m rows of L and of its inverse are those of student m.
-        of_seen = inverse[:m, :m]
-        precision = np.asarray(np.einsum("ji,ji->i", of_seen, of_seen))
-        alpha = np.asarray(of_seen.T @ c[:m])
-        return np.concatenate([z[:m] - alpha / precision[:, None], np.asarray(students.factor[m:, :m] @ c[:m])])
-
-    return predict
-
-
-def _margins(f, y_g):
-    """Of the given label over the best other class: samples run along the last axis but two of f, classes the last."""
+def label_margins(
+    f: Float[np.ndarray, "... n cells K"], y_g: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "... n cells"]:
+    """Margins of the given label over the best other class; of two classes f holds one logit, K = 1."""
     if f.shape[-1] == 1:
         return (2 * y_g - 1)[:, None] * f[..., 0]
     given = np.arange(f.shape[-1]) == y_g[:, None, None]
     return np.where(given, f, -np.inf).max(-1) - np.where(given, -np.inf, f).max(-1)
 
 
-def _loss(margins):
+def smooth_loss(margins: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, "n cells"]:
+    """A mistake counts 1, what is right 0, with a smooth step between: sigma(-8 m / the cell's median of |m|)."""
     scale = np.median(np.abs(margins), axis=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = np.where(margins == 0, 0, margins / scale)
@@ -397,4 +380,4 @@ def _warnings(x, z_t, y_g, others, copies, best, useless):
 
 
 def _is_right(z_t, y_g):
-    return _margins(z_t[:, None, None] if z_t.ndim == 1 else z_t[:, None], y_g)[:, 0] > 0
+    return label_margins(z_t[:, None, None] if z_t.ndim == 1 else z_t[:, None], y_g)[:, 0] > 0

@@ -35,7 +35,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
 from kdlib._checks import choice, real, require_temperature, whole
-from kdlib.advise.choice import _loss, _margins
+from kdlib.advise.choice import label_margins, smooth_loss
 from kdlib.classes import class_distillation_loss, class_targets
 from kdlib.classifiers import ResNet
 from kdlib.datasets import load
@@ -214,9 +214,9 @@ def forecast(keys: Array, setting: PhotographSetting) -> ForecastRun:
         z = np.array(class_targets(z_t[:, None], y[:, None], rho=rho, T=setting.T))  # samples, ratios, classes
         repaired = (z.argmax(-1) == y[:, None])[mistaken].mean(0)
         f = students.leave_one_out(z.reshape(len(z), -1)).reshape(z.shape)
-        margin = _margins(f, y)
+        margin = label_margins(f, y)
         found.append((_errors(setting, weights, data.x_test, data.y_test), mistaken.mean(), repaired,
-                      (margin <= 0).mean(0), _loss(margin).mean(0)))
+                      (margin <= 0).mean(0), smooth_loss(margin).mean(0)))
     return ForecastRun(*(np.array(values) for values in zip(*found, strict=True)))
 
 

@@ -13,6 +13,7 @@ The settings of the paper are in an appendix that is not available: these are ou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -184,11 +185,14 @@ def _fit(
 
 def _logits(setting: PracticalSetting, params, x: Array) -> Float[np.ndarray, "seeds n K"]:
     """Each seed's network at images that belong to it, of shape (seeds, n, ...), or at images for all, (n, ...)."""
-    own = x.ndim == 5
-    apply = jax.jit(lambda part: jax.vmap(MODELS[setting.model].apply, (0, 0 if own else None))(params, part))
-    few = 500  # images at a time: bounds the memory
-    parts = [apply(x[:, i : i + few] if own else x[i : i + few]) for i in range(0, x.shape[own], few)]
-    return np.concatenate(parts, axis=1)
+    own, few = x.ndim == 5, 500  # images at a time: bounds the memory
+    parts = [x[:, i : i + few] if own else x[i : i + few] for i in range(0, x.shape[own], few)]
+    return np.concatenate([_of_seeds(setting.model, params, part) for part in parts], axis=1)
+
+
+@partial(jax.jit, static_argnums=0)
+def _of_seeds(model, params, x):
+    return jax.vmap(MODELS[model].apply, (0, 0 if x.ndim == 5 else None))(params, x)
 
 
 def _classes(setting: PracticalSetting, params, x: Array) -> np.ndarray:
