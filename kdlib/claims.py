@@ -251,8 +251,8 @@ def as_table(records: list[dict], links: dict | None = None) -> str:
         numbers = zip(("as stated", condition), measurements(record).values(), strict=False)
         found = "".join(f"<div>{typeset(how)}: <b>{escape(number)}</b></div>" for how, number in numbers)
         measured, relation = _criterion(record["criterion"])
-        found += f"<details><summary>{relation}</summary><div>Measured: {measured}</div>"
-        found += f"<div>{typeset(record['remark'])}</div></details>"
+        remark = f"<div>{typeset(record['remark'])}</div>" if record["remark"] else ""
+        found += f"<details><summary>{relation}</summary><div>Measured: {measured}</div>{remark}</details>"
         rows.append((claim, _stated(claim), found, verdict))
     names = [links.get(record["claim"], ("",))[0] for record in records]
     return table(("Claim", "What it says", "What was found", "Verdict"), rows, "claims checked", ids=names)

@@ -80,9 +80,8 @@ export function fill(host, html) {
 function whenSideways(node, decided) {
   let start;
   const decide = (event) => {
-    const first = start;
     start = undefined;
-    decided(event, first);
+    decided(event);
   };
   node.addEventListener("pointerdown", (event) => { start = event.pointerType === "touch" ? event : undefined; });
   node.addEventListener("pointermove", (event) => start && Math.abs(event.clientX - start.clientX) > 8 && decide(event));
