@@ -219,33 +219,11 @@ class NestedStudents:
         >>> print(students.leave_one_out([1.0, 2.0, 2.0]).round(4))
         [1.     1.3333 2.    ]
         """
-        return self.predict_unseen(delta_z, [len(self)])[0]
-
-    def predict_unseen(
-        self, delta_z: Float[ArrayLike, "N ..."], sizes: Sequence[int] | None = None
-    ) -> Float[np.ndarray, "sizes N ..."]:
-        r"""For each sample, what students predict there that have not seen it: learning curves without further samples.
-
-        At sample i > m that is what student m predicts; at i <= m, the student of the m-1 others, as in
-        :meth:`leave_one_out`. Errors as in :meth:`predict`.
-
-        >>> students = NestedStudents([[0.0], [1.0], [3.0]], lambda a, b: np.minimum(a, b.T) + 1)
-        >>> print(students.predict_unseen([1.0, 2.0, 2.0], [1, 2]))
-        [[0. 1. 1.]
-         [1. 1. 2.]]
-        """
-        delta_z, inverse = self._targets(delta_z), self.inverse_factor()
-        c = inverse @ delta_z
-
-        def of_student(m):
-            of_seen = inverse[:m, :m]  # the first m rows of L and of its inverse are those of student m
-            precision = np.einsum("ji,ji->i", of_seen, of_seen)  # diagonal of Theta^-1 = L^-T L^-1
-            alpha = of_seen.T @ c[:m]
-            left_out = delta_z[:m] - alpha / precision.reshape(-1, *[1] * (delta_z.ndim - 1))
-            return np.concatenate([left_out, self.factor[m:, :m] @ c[:m]])[None]
-
-        none = np.empty((0, *delta_z.shape))
-        return np.asarray(np.concatenate([none, *map(of_student, self._sizes(sizes))]))
+        delta_z = self._targets(delta_z)
+        inverse = self.inverse_factor()
+        precision = np.einsum("ji,ji->i", inverse, inverse)  # diagonal of Theta^-1 = L^-T L^-1
+        alpha = inverse.T @ (inverse @ delta_z)
+        return np.asarray(delta_z - alpha / precision.reshape(-1, *[1] * (delta_z.ndim - 1)))
 
     def inverse_factor(self) -> Float[np.ndarray, "N N"]:
         r"""The inverse :math:`L^{-1}`, lower triangular: row i holds what sample i's direction is made of.

@@ -254,7 +254,7 @@ def _check_first(batch, key, loss, rho, T):
     """Raise what the loss would raise outside jit, where values are known, at the first batch of the first cell."""
     if key.ndim:
         batch, key = jax.tree.map(lambda leaf: leaf[0], batch), key[0]
-    drawn = batch(key, 0)
+    drawn = batch(key, jnp.asarray(0))
     if not isinstance(drawn, tuple | list) or len(drawn) != 3:
         raise ValueError(f"batch must return x, z_t and y_g, got {shown(drawn)}: give the three as a tuple")
     x, z_t, y_g = drawn

@@ -136,7 +136,6 @@ CASES = {
     "distance": (STUDENTS.distance, dict(x_test=X_TEST, sizes=np.array([1.0, 3.0]))),
     "feature_lengths": (STUDENTS.feature_lengths, dict(x_test=X_TEST)),
     "leave_one_out": (STUDENTS.leave_one_out, dict(delta_z=Z)),
-    "predict_unseen": (STUDENTS.predict_unseen, dict(delta_z=Z, sizes=np.array([1.0, 3.0]))),
     "data_inefficiency": (data_inefficiency, dict(norms=NORMS, sizes=np.array([4.0, 8.0]), window=1.5)),
     "window_ends": (window_ends, dict(sizes=np.array([4.0, 8.0]), window=1.5)),
     "expected_norms": (

@@ -76,6 +76,11 @@ def test_records_on_the_way_change_nothing(batch):
         assert np.array_equal(one, other)
 
 
+def test_a_step_is_an_array_whenever_a_batch_is_drawn():
+    done = students(batch=lambda key, step: (X, step.astype(float) * Z_T, Y_G))
+    assert np.isfinite(done.records).all()
+
+
 def test_old_style_keys_are_keys():
     batch = mini_batches(X, Z_T, Y_G, size=2)
     old = students(batch=batch, key=jax.random.PRNGKey(0), params=network.init(KEY, 2))

@@ -155,7 +155,7 @@ def choose(
             as_given = lambda found: f"sample {first[int(found[1])]}"
             message = str(error).replace("samples must", "samples of x must", 1)
             raise ValueError(re.sub(r"\bsample (\d+)", as_given, message)) from None
-        learnt = students.predict_unseen if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
+        learnt = _unseen(students) if x_test is None else lambda z, sizes: students.predict(x_test, z, sizes)
 
         def answers(z_t, cells, sizes):
             z = cell_targets(z_t, y_g, cells, noise)
@@ -223,6 +223,26 @@ def cell_targets(
     return np.array(class_targets(z_t[:, None], y_g[:, None], rho=rho, T=T))
 
 
+def _unseen(students):
+    """A function of targets and sizes: at each sample, what the students answer that have not seen it."""
+    inverse = students.inverse_factor()
+    if hasattr(inverse, "persist"):
+        inverse = inverse.persist()  # Dask's: it is read for every size
+
+    def predict(z, sizes):
+        c = students.coordinates(z)
+        return np.stack([at(z, c, m) for m in sizes])
+
+    def at(z, c, m):
+        # The first m rows of L and of its inverse are those of student m.
+        of_seen = inverse[:m, :m]
+        precision = np.asarray(np.einsum("ji,ji->i", of_seen, of_seen))
+        alpha = np.asarray(of_seen.T @ c[:m])
+        return np.concatenate([z[:m] - alpha / precision[:, None], np.asarray(students.factor[m:, :m] @ c[:m])])
+
+    return predict
+
+
 def label_margins(
     f: Float[np.ndarray, "... n cells K"], y_g: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "... n cells"]:
@@ -234,7 +254,7 @@ def label_margins(
 
 
 def smooth_loss(margins: Float[np.ndarray, "n cells"]) -> Float[np.ndarray, "n cells"]:
-    """A mistake counts 1, what is right 0, with a smooth step between: sigma(-8 m / the cell's median of |m|)."""
+    r"""A 0-1 loss with soft edges, :math:`\sigma(-8\, m_{ic} / \operatorname{median}_j |m_{jc}|)`."""
     scale = np.median(np.abs(margins), axis=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = np.where(margins == 0, 0, margins / scale)

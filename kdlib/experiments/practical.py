@@ -186,13 +186,13 @@ def _fit(
 def _logits(setting: PracticalSetting, params, x: Array) -> Float[np.ndarray, "seeds n K"]:
     """Each seed's network at images that belong to it, of shape (seeds, n, ...), or at images for all, (n, ...)."""
     own, few = x.ndim == 5, 500  # images at a time: bounds the memory
-    parts = [x[:, i : i + few] if own else x[i : i + few] for i in range(0, x.shape[own], few)]
-    return np.concatenate([_of_seeds(setting.model, params, part) for part in parts], axis=1)
+    parts = (x[:, i : i + few] if own else x[i : i + few] for i in range(0, x.shape[own], few))
+    return np.concatenate([_of_seeds(MODELS[setting.model], params, part) for part in parts], axis=1)
 
 
 @partial(jax.jit, static_argnums=0)
-def _of_seeds(model, params, x):
-    return jax.vmap(MODELS[model].apply, (0, 0 if x.ndim == 5 else None))(params, x)
+def _of_seeds(network, params, x):
+    return jax.vmap(network.apply, (0, 0 if x.ndim == 5 else None))(params, x)
 
 
 def _classes(setting: PracticalSetting, params, x: Array) -> np.ndarray:
