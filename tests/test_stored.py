@@ -12,8 +12,6 @@ from kdlib import datasets
 from kdlib.experiments.__main__ import all_experiments, out_of_date
 
 EXPERIMENTS = all_experiments()
-
-
 # Cases that take hours or a download, and have not been computed yet.
 OWED = {name: [case for case in experiment.apart if experiment.stored(experiment.cases[case]) is None]
         for name, experiment in EXPERIMENTS.items()}
